@@ -1,0 +1,1 @@
+// Confinement: see docs/ARCHITECTURE.md for what this room holds.

@@ -1,0 +1,1 @@
+// ContainerRuntime: see docs/ARCHITECTURE.md for what this room holds.

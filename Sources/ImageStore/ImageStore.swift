@@ -1,0 +1,1 @@
+// ImageStore: see docs/ARCHITECTURE.md for what this room holds.

@@ -1,0 +1,50 @@
+/// What the monitor writes as `state.json`: the container's dynamic state. The monitor is its only writer.
+public struct RuntimeState: Codable, Sendable, Equatable {
+    public static let fileName = "state.json"
+
+    public enum Status: String, Codable, Sendable { case running, exited }
+
+    public var status: Status
+    /// The payload's PID 1, as the host sees it.
+    public var pid: Int32
+    /// Start time of `pid` in clock ticks since boot (proc_pid_stat(5), field 22), so that a reused PID is noticed.
+    public var pidStartTicks: UInt64
+    /// The monitor, as the host sees it.
+    public var monitorPid: Int32
+    public var monitorStartTicks: UInt64
+    /// Nanoseconds since the epoch.
+    public var startedAt: Int64
+    /// Nanoseconds since the epoch; 0 while running.
+    public var finishedAt: Int64
+    /// 0…255; 128+n when signal n ended the payload. Meaningless while running.
+    public var exitCode: Int32
+    public var oomKilled: Bool
+    /// Cgroup directories that belong to this container, absolute host paths; empty where none could be had.
+    public var cgroupPaths: [String]
+    /// What each step of the launch came to.
+    public var outcomes: [StepOutcome]
+    /// The boot that this state belongs to (/proc/sys/kernel/random/boot_id).
+    public var bootID: String
+    /// IPv4 address inside, where an outbound network exists.
+    public var ipAddress: String?
+
+    public init(
+        status: Status, pid: Int32, pidStartTicks: UInt64, monitorPid: Int32, monitorStartTicks: UInt64, startedAt: Int64,
+        finishedAt: Int64, exitCode: Int32, oomKilled: Bool, cgroupPaths: [String], outcomes: [StepOutcome], bootID: String,
+        ipAddress: String?
+    ) {
+        self.status = status
+        self.pid = pid
+        self.pidStartTicks = pidStartTicks
+        self.monitorPid = monitorPid
+        self.monitorStartTicks = monitorStartTicks
+        self.startedAt = startedAt
+        self.finishedAt = finishedAt
+        self.exitCode = exitCode
+        self.oomKilled = oomKilled
+        self.cgroupPaths = cgroupPaths
+        self.outcomes = outcomes
+        self.bootID = bootID
+        self.ipAddress = ipAddress
+    }
+}

@@ -1,0 +1,108 @@
+import CLinux
+import Glibc
+
+/// An open file that is closed when its owner goes out of scope.
+///
+/// Every descriptor is opened close-on-exec (rule R3, CVE-2024-21626): what a program may inherit is named explicitly at spawn.
+public struct FileDescriptor: ~Copyable, Sendable {
+    /// The number, for system calls. It stays owned by this value.
+    public let rawValue: Int32
+
+    /// Takes ownership of `rawValue`.
+    public init(owning rawValue: Int32) { self.rawValue = rawValue }
+
+    deinit { _ = Glibc.close(rawValue) }  // close(2): nothing can be done about an error here; writers call `close()`.
+
+    /// Gives the number up: the caller closes it.
+    public consuming func release() -> Int32 {
+        let value = rawValue
+        discard self
+        return value
+    }
+
+    /// Closes, and reports what deferred writes ran into (EIO, ENOSPC, EDQUOT).
+    public consuming func close() throws(KernelError) {
+        let value = rawValue
+        discard self
+        if Glibc.close(value) != 0 && Glibc.errno != EINTR { throw .last("close") }
+    }
+
+    /// dup(2) with close-on-exec.
+    public borrowing func duplicate() throws(KernelError) -> FileDescriptor {
+        FileDescriptor(owning: try retrying("fcntl") { fcntl(rawValue, F_DUPFD_CLOEXEC, 3) })
+    }
+}
+
+extension FileDescriptor {
+    /// open(2) of a host path, close-on-exec. Never for a path below a container's root: that is `Root.open`.
+    public static func open(_ path: String, _ flags: Int32, mode: mode_t = 0) throws(KernelError) -> FileDescriptor {
+        FileDescriptor(owning: try retrying("open", path) { Glibc.open(path, flags | O_CLOEXEC, mode) })
+    }
+
+    /// openat(2), close-on-exec.
+    public borrowing func open(at path: String, _ flags: Int32, mode: mode_t = 0) throws(KernelError) -> FileDescriptor {
+        FileDescriptor(owning: try retrying("openat", path) { openat(rawValue, path, flags | O_CLOEXEC, mode) })
+    }
+
+    /// Reads up to `count` bytes; an empty result is the end of the file.
+    public borrowing func read(upTo count: Int) throws(KernelError) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: count)
+        let length = try retrying("read") { buffer.withUnsafeMutableBytes { Glibc.read(rawValue, $0.baseAddress, count) } }
+        buffer.removeLast(count - length)
+        return buffer
+    }
+
+    /// Reads to the end of the file.
+    ///
+    /// - Throws: EFBIG when there are more than `limit` bytes: no file is read without a bound (rule R10).
+    public borrowing func readAll(limit: Int) throws(KernelError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while true {
+            let part = try read(upTo: 65536)
+            if part.isEmpty { return bytes }
+            bytes += part
+            if bytes.count > limit { throw KernelError(call: "read", errno: EFBIG) }
+        }
+    }
+
+    /// Writes all bytes.
+    public borrowing func writeAll(_ bytes: some Collection<UInt8>) throws(KernelError) {
+        let buffer = Array(bytes)
+        var offset = 0
+        while offset < buffer.count {
+            offset += try retrying("write") {
+                buffer.withUnsafeBytes { Glibc.write(rawValue, $0.baseAddress.map { $0 + offset }, buffer.count - offset) }
+            }
+        }
+    }
+
+    /// fstat(2).
+    public borrowing func status() throws(KernelError) -> stat {
+        var result = stat()
+        try retrying("fstat") { fstat(rawValue, &result) }
+        return result
+    }
+}
+
+/// Reads a whole host file with a bound.
+public func readFile(_ path: String, limit: Int = 16 << 20) throws(KernelError) -> [UInt8] {
+    do {
+        return try FileDescriptor.open(path, O_RDONLY).readAll(limit: limit)
+    } catch {
+        throw KernelError(call: error.call, errno: error.errno, subject: path)
+    }
+}
+
+/// Replaces a host file in one step: readers see the old content or the new, never a part (rename(2)).
+public func replaceFile(_ path: String, with bytes: some Collection<UInt8>, mode: mode_t = 0o600) throws(KernelError) {
+    let temporary = path + ".new"
+    do {
+        let file = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: mode)
+        try file.writeAll(bytes)
+        try file.close()
+        try retrying("rename", path) { rename(temporary, path) }
+    } catch {
+        unlink(temporary)
+        throw KernelError(call: error.call, errno: error.errno, subject: path)
+    }
+}

@@ -1,0 +1,1 @@
+// Registry: see docs/ARCHITECTURE.md for what this room holds.

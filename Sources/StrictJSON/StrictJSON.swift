@@ -1,0 +1,1 @@
+// StrictJSON: see docs/ARCHITECTURE.md for what this room holds.
