@@ -1,0 +1,44 @@
+import CLinux
+import Glibc
+
+/// A kind of namespace (namespaces(7)).
+public enum NamespaceKind: String, Sendable, CaseIterable {
+    case user, mount = "mnt", pid, network = "net", ipc, uts, cgroup, time
+
+    /// The CLONE_NEW* flag.
+    public var cloneFlag: UInt64 {
+        switch self {
+        case .user: 0x1000_0000
+        case .mount: 0x0002_0000
+        case .pid: 0x2000_0000
+        case .network: 0x4000_0000
+        case .ipc: 0x0800_0000
+        case .uts: 0x0400_0000
+        case .cgroup: 0x0200_0000
+        case .time: 0x0000_0080
+        }
+    }
+
+    /// The name of the file in /proc/PID/ns.
+    public var fileName: String { rawValue }
+}
+
+extension Sequence<NamespaceKind> {
+    /// All CLONE_NEW* flags in one word.
+    public var cloneFlags: UInt64 { reduce(0) { $0 | $1.cloneFlag } }
+}
+
+public enum Namespaces {
+    /// unshare(2).
+    public static func unshare(_ kinds: [NamespaceKind]) throws(KernelError) {
+        try retrying("unshare", kinds.map(\.rawValue).joined(separator: ",")) { cl_unshare(kinds.cloneFlags) }
+    }
+
+    /// setns(2) with a namespace file or a pidfd.
+    public static func join(_ descriptor: borrowing FileDescriptor, _ kinds: [NamespaceKind]) throws(KernelError) {
+        let raw = descriptor.rawValue
+        try retrying("setns", kinds.map(\.rawValue).joined(separator: ",")) {
+            cl_setns(raw, Int32(truncatingIfNeeded: Int64(kinds.cloneFlags)))
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import CLinux
+import Glibc
+
+/// A child process and the descriptor that names it without a race (pidfd_open(2)).
+public struct ChildProcess: ~Copyable, Sendable {
+    /// The PID as the caller's pid namespace numbers it.
+    public let pid: Int32
+    public let pidfd: FileDescriptor
+}
+
+/// How a process ended.
+public enum ProcessEnd: Sendable, Equatable {
+    case exited(Int32)
+    case signalled(Int32)
+
+    /// The code that a shell and Docker show: 128 + n for signal n.
+    public var exitCode: Int32 {
+        switch self {
+        case .exited(let code): code
+        case .signalled(let number): 128 + number
+        }
+    }
+}
+
+public enum Processes {
+    /// What `fork` answers: the same function returns twice.
+    public enum Fork: ~Copyable { case child, parent(ChildProcess) }
+
+    /// clone3(2) without CLONE_VM: a fork into new namespaces. Only for single-threaded programs.
+    ///
+    /// - Parameter cgroup: a cgroup v2 directory to be born in (CLONE_INTO_CGROUP), or -1.
+    public static func fork(into namespaces: [NamespaceKind] = [], cgroup: Int32 = -1) throws(KernelError) -> Fork {
+        var pidfd: Int32 = -1
+        let pid = try withUnsafeMutablePointer(to: &pidfd) { pointer throws(KernelError) in
+            var arguments = cl_clone_args()
+            arguments.flags = namespaces.cloneFlags | 0x1000  // CLONE_PIDFD
+            arguments.pidfd = UInt64(UInt(bitPattern: pointer))
+            arguments.exit_signal = UInt64(SIGCHLD)
+            if cgroup >= 0 {
+                arguments.flags |= 0x2_0000_0000  // CLONE_INTO_CGROUP
+                arguments.cgroup = UInt64(cgroup)
+            }
+            return try retrying("clone3", namespaces.map(\.rawValue).joined(separator: ",")) { cl_clone3(&arguments) }
+        }
+        if pid == 0 { return .child }
+        return .parent(ChildProcess(pid: pid, pidfd: FileDescriptor(owning: pidfd)))
+    }
+
+    /// A descriptor for a running process.
+    public static func open(_ pid: Int32) throws(KernelError) -> FileDescriptor {
+        FileDescriptor(owning: try retrying("pidfd_open", "\(pid)") { cl_pidfd_open(pid, 0) })
+    }
+
+    /// pidfd_send_signal(2).
+    public static func signal(_ pidfd: borrowing FileDescriptor, _ number: Int32) throws(KernelError) {
+        let raw = pidfd.rawValue
+        try retrying("pidfd_send_signal", "\(number)") { cl_pidfd_send_signal(raw, number) }
+    }
+
+    /// Waits until a child has ended and reaps it.
+    public static func wait(for pid: Int32) throws(KernelError) -> ProcessEnd {
+        var status: Int32 = 0
+        try retrying("waitpid", "\(pid)") { waitpid(pid, &status, 0) }
+        return ProcessEnd(waitStatus: status)
+    }
+
+    /// Reaps one ended child, if there is one.
+    public static func reapAny() throws(KernelError) -> (pid: Int32, end: ProcessEnd)? {
+        var status: Int32 = 0
+        let pid = waitpid(-1, &status, WNOHANG)
+        if pid == 0 || (pid == -1 && errno == ECHILD) { return nil }
+        if pid == -1 { throw .last("waitpid") }
+        return (pid, ProcessEnd(waitStatus: status))
+    }
+
+    /// The PID that the procfs mounted on /proc gives to the process behind a pidfd; it differs from the caller's own number
+    /// where the caller lives in a pid namespace below (pidfd_open(2), fdinfo).
+    public static func procfsPid(of pidfd: borrowing FileDescriptor) throws -> Int32 {
+        let text = String(decoding: try readFile("/proc/self/fdinfo/\(pidfd.rawValue)", limit: 4096), as: UTF8.self)
+        for line in text.split(separator: "\n") where line.hasPrefix("Pid:") {
+            let value = line.dropFirst(4).drop { $0 == "\t" || $0 == " " }
+            if let pid = Int32(value), pid > 0 { return pid }
+        }
+        throw KernelError(call: "pidfd_open", errno: ESRCH, subject: "process has ended")
+    }
+
+    /// Start time in clock ticks since boot (proc_pid_stat(5), field 22), or nil when there is no such process.
+    public static func startTicks(of pid: Int32) throws(KernelError) -> UInt64? {
+        let bytes: [UInt8]
+        do {
+            bytes = try readFile("/proc/\(pid)/stat", limit: 8192)
+        } catch {
+            if error.errno == ENOENT || error.errno == ESRCH { return nil }
+            throw error
+        }
+        // The command name may hold spaces and parentheses: fields count from the last ")".
+        guard let end = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        let fields = String(decoding: bytes[(end + 1)...], as: UTF8.self).split(separator: " ")
+        return fields.count > 19 ? UInt64(fields[19]) : nil
+    }
+}
+
+extension ProcessEnd {
+    /// Decodes waitpid(2)'s status word.
+    public init(waitStatus status: Int32) {
+        let signal = status & 0x7f
+        self = signal == 0 ? .exited((status >> 8) & 0xff) : .signalled(signal)
+    }
+}
+
+/// Closes every descriptor from `first` on, or marks it close-on-exec (close_range(2); rule R3, CVE-2024-21626).
+public func closeDescriptors(from first: UInt32, onExecOnly: Bool) throws(KernelError) {
+    try retrying("close_range") { cl_close_range(first, UInt32.max, onExecOnly ? 4 : 0) }
+}
