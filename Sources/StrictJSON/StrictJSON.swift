@@ -1,1 +1,0 @@
-// StrictJSON: see docs/ARCHITECTURE.md for what this room holds.
