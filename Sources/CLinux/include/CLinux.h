@@ -2,3 +2,4 @@
 // headers are too old to have. No logic here.
 #pragma once
 #include "syscalls.h"
+#include "process-spawn.h"
