@@ -89,7 +89,7 @@ enum GoText {
         for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] where text.hasPrefix(prefix) {
             return Int64((isNegative ? "-" : "") + text.dropFirst(2), radix: radix).map(TemplateValue.int)
         }
-        if text.count > 1, text.first == "0", text.allSatisfy(("0"..."7").contains) {
+        if text.count > 1, text.first == "0", text.allSatisfy({ ("0"..."7").contains($0) }) {
             return Int64((isNegative ? "-" : "") + text, radix: 8).map(TemplateValue.int)
         }
         if let integer = Int64((isNegative ? "-" : "") + text) { return .int(integer) }

@@ -23,12 +23,13 @@ public enum Terminal {
     public static func write(_ text: String, to descriptor: Int32) -> Bool {
         var text = text
         return text.withUTF8 { bytes in
-            var rest = bytes[...]
-            while !rest.isEmpty {
-                let written = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            guard let start = bytes.baseAddress else { return true }
+            var done = 0
+            while done < bytes.count {
+                let written = Glibc.write(descriptor, start + done, bytes.count - done)
                 if written < 0, errno == EINTR { continue }
                 guard written > 0 else { return false }
-                rest = rest.dropFirst(written)
+                done += written
             }
             return true
         }
