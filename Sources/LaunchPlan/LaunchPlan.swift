@@ -1,0 +1,68 @@
+import OCISpec
+
+/// Everything that is done to start a container, in order, decided before anything is done. Pure data: `run --explain`
+/// prints it, tests compare it, the runtime's interpreter walks it.
+public struct LaunchPlan: Sendable, Equatable {
+    public var steps: [LaunchStep]
+    /// The payload has a terminal.
+    public var terminal: Bool
+    /// Steps that may be unavailable without stopping the start. Every other step is required.
+    public var preferred: Set<LaunchStep.Kind>
+
+    public init(steps: [LaunchStep], terminal: Bool, preferred: Set<LaunchStep.Kind>) {
+        self.steps = steps
+        self.terminal = terminal
+        self.preferred = preferred
+    }
+
+    /// Steps that the parent takes.
+    public var parentSteps: [LaunchStep] { steps.filter { $0.kind < .mountNamespace } }
+
+    /// A user namespace is made or joined.
+    public var hasUserNamespace: Bool {
+        steps.contains {
+            if case .namespaces(let new, let joined) = $0 { return new.contains("user") || joined.contains { $0.kind == "user" } }
+            return false
+        }
+    }
+
+    /// New namespaces by name.
+    public var newNamespaces: [String] {
+        for step in steps { if case .namespaces(let new, _) = step { return new } }
+        return []
+    }
+
+    /// The kernel's demands that this plan breaks, in words; empty for a plan that may run.
+    ///
+    /// - Source: docs/ARCHITECTURE.md, "Order of a launch".
+    public var violations: [String] {
+        let kinds = steps.map(\.kind)
+        var result: [String] = []
+        func position(_ kind: LaunchStep.Kind) -> Int? { kinds.firstIndex(of: kind) }
+        func demand(_ first: LaunchStep.Kind, before second: LaunchStep.Kind, _ why: String) {
+            if let a = kinds.lastIndex(of: first), let b = position(second), a > b {
+                result.append("\(first.rawValue) must come before \(second.rawValue): \(why)")
+            }
+        }
+        if kinds.last != .execute { result.append("the last step must be execute") }
+        demand(.resourceLimit, before: .lockedMounts, "RLIMIT_NPROC set in the inner namespace does not bound all IDs together")
+        demand(.nestingLimit, before: .lockedMounts, "the inner namespace could nest")
+        demand(.mount, before: .pivot, "the inner namespace may not mount proc, sysfs and mqueue")
+        demand(.mask, before: .lockedMounts, "a mask added later is not locked")
+        demand(.readOnlyPath, before: .lockedMounts, "a read-only path made later is not locked")
+        demand(.egressRules, before: .lockedMounts, "rules of the outer namespace cannot be altered from the inner one")
+        demand(.pivot, before: .lockedMounts, "the old root would be locked in")
+        demand(.lockedMounts, before: .landlock, "Landlock forbids every mount")
+        demand(.mask, before: .pivot, "masks are attached by descriptors of the old root")
+        if kinds.contains(.noNewPrivileges) {
+            demand(.identity, before: .capabilities, "setresuid needs CAP_SETUID")
+            demand(.noNewPrivileges, before: .landlock, "Landlock without CAP_SYS_ADMIN needs no_new_privs")
+            demand(.noNewPrivileges, before: .systemCallFilter, "seccomp without CAP_SYS_ADMIN needs no_new_privs")
+            demand(.landlock, before: .systemCallFilter, "the filter may deny Landlock's calls")
+        } else {
+            demand(.landlock, before: .identity, "Landlock without no_new_privs needs CAP_SYS_ADMIN")
+            demand(.systemCallFilter, before: .capabilities, "seccomp without no_new_privs needs CAP_SYS_ADMIN")
+        }
+        return result
+    }
+}

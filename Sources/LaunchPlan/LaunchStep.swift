@@ -1,0 +1,269 @@
+import OCISpec
+
+/// One step of a launch: the page to read to know what happens between `coffer run` and the payload's first instruction.
+///
+/// The order of `Kind` is the order of execution, with one exception that `LaunchPlan.violations` knows: without
+/// no_new_privs, Landlock and the system call filter come before identity and capabilities, because loading them then
+/// needs CAP_SYS_ADMIN. Steps up to `layers` are taken by the parent, from `mountNamespace` on by the container's first process.
+///
+///     parent                                    child (becomes PID 1 of the container)
+///       │  clone3: namespaces, owned by A          │
+///       ├─ ID maps of A, layers, network ─────────▶│ proceed
+///       │                                          ├─ mounts on detached trees, pivot
+///       │                                          ├─ second user namespace B: every mount is locked
+///       │                                          ├─ identity, capabilities, no_new_privs, Landlock
+///       │◀──────────────────── outcomes, ready ────┤
+///       ├─ network is up, state stored ───────────▶│ execute
+///       │                                          ├─ system call filter, execve
+///       │◀──────────── end of file: it runs ───────┘
+public enum LaunchStep: Sendable, Equatable {
+    /// Names and order of all steps.
+    public enum Kind: String, Sendable, CaseIterable, Comparable {
+        case namespaces, identityMaps, controlGroup, network, layers
+        case mountNamespace, hostname, loopback, egressRules, systemControl, resourceLimit, oomScore, root, mount, device
+        case console, mask, readOnlyPath, pivot, nestingLimit, lockedMounts, keyring, workingDirectory
+        case identity, capabilities, noNewPrivileges, securityLabel, landlock, verification, systemCallFilter, execute
+
+        public static func < (left: Kind, right: Kind) -> Bool { left.position < right.position }
+        var position: Int { Kind.allCases.firstIndex(of: self) ?? Kind.allCases.count }
+    }
+
+    /// New namespaces (names as in /proc/PID/ns) and namespaces that are joined by path.
+    case namespaces(new: [String], joined: [JoinedNamespace])
+    case identityMaps(uid: [IDRange], gid: [IDRange])
+    case controlGroup(ControlGroup)
+    case network(NetworkPolicy)
+    /// Lower layers are shifted into the range by idmapped mounts.
+    case layers(OverlayRoot)
+    case mountNamespace
+    case hostname(String, domain: String?)
+    case loopback
+    /// nftables rules of the container's namespace; the addresses are collected when the launch runs.
+    case egressRules(OutboundNetwork)
+    case systemControl(key: String, value: String)
+    case resourceLimit(name: String, soft: UInt64, hard: UInt64)
+    case oomScore(Int)
+    case root(RootStep)
+    case mount(MountStep)
+    case device(DeviceStep)
+    case console
+    case mask(path: String)
+    case readOnlyPath(String)
+    case pivot(readOnly: Bool)
+    /// user.max_user_namespaces = 1 in A, so that B can be made and nothing below it.
+    case nestingLimit
+    case lockedMounts(networkInside: Bool)
+    case keyring
+    case workingDirectory(String)
+    case identity(IdentityStep)
+    case capabilities(CapabilityStep)
+    case noNewPrivileges
+    case securityLabel(SecurityLabel)
+    case landlock(LandlockPolicy)
+    /// Reads /proc/thread-self/status back and compares it with the plan (rule R9).
+    case verification
+    case systemCallFilter(SystemCallFilter)
+    case execute(arguments: [String], environment: [String])
+
+    public var kind: Kind {
+        switch self {
+        case .namespaces: .namespaces
+        case .identityMaps: .identityMaps
+        case .controlGroup: .controlGroup
+        case .network: .network
+        case .layers: .layers
+        case .mountNamespace: .mountNamespace
+        case .hostname: .hostname
+        case .loopback: .loopback
+        case .egressRules: .egressRules
+        case .systemControl: .systemControl
+        case .resourceLimit: .resourceLimit
+        case .oomScore: .oomScore
+        case .root: .root
+        case .mount: .mount
+        case .device: .device
+        case .console: .console
+        case .mask: .mask
+        case .readOnlyPath: .readOnlyPath
+        case .pivot: .pivot
+        case .nestingLimit: .nestingLimit
+        case .lockedMounts: .lockedMounts
+        case .keyring: .keyring
+        case .workingDirectory: .workingDirectory
+        case .identity: .identity
+        case .capabilities: .capabilities
+        case .noNewPrivileges: .noNewPrivileges
+        case .securityLabel: .securityLabel
+        case .landlock: .landlock
+        case .verification: .verification
+        case .systemCallFilter: .systemCallFilter
+        case .execute: .execute
+        }
+    }
+}
+
+/// A namespace that is joined instead of made.
+public struct JoinedNamespace: Sendable, Equatable {
+    /// Name as in /proc/PID/ns.
+    public var kind: String
+    /// Absolute host path of the namespace file.
+    public var path: String
+    public init(kind: String, path: String) {
+        self.kind = kind
+        self.path = path
+    }
+}
+
+/// One line of an ID map (user_namespaces(7)).
+public struct IDRange: Sendable, Equatable, Codable {
+    public var inside: UInt32
+    public var outside: UInt32
+    public var count: UInt32
+    public init(inside: UInt32, outside: UInt32, count: UInt32) {
+        self.inside = inside
+        self.outside = outside
+        self.count = count
+    }
+
+    /// What `id` inside is outside, or nil when this line does not cover it.
+    public func outside(of id: UInt32) -> UInt32? {
+        id >= inside && id - inside < count ? outside + (id - inside) : nil
+    }
+}
+
+/// The container's control group and its limits.
+public struct ControlGroup: Sendable, Equatable {
+    /// Below the root of each hierarchy, for example "/coffer/ID".
+    public var path: String
+    public var resources: RuntimeSpec.Resources
+    /// No group is an error, instead of an `unavailable` in the report.
+    public var required: Bool
+    public init(path: String, resources: RuntimeSpec.Resources, required: Bool) {
+        self.path = path
+        self.resources = resources
+        self.required = required
+    }
+}
+
+/// The root file system.
+public enum RootStep: Sendable, Equatable {
+    /// An existing directory of the host, absolute.
+    case directory(String)
+    case overlay(OverlayRoot)
+}
+
+/// What is mounted.
+public enum MountSource: Sendable, Equatable {
+    /// A new file system of the kernel: proc, sysfs, tmpfs, devpts, mqueue.
+    case fileSystem(type: String, options: [MountOption])
+    /// A host path, opened by the parent before anything of the container exists.
+    case bind(path: String, recursive: Bool)
+    /// The container's own control groups, read-only unless said otherwise.
+    case controlGroups
+}
+
+/// A parameter of a file system.
+public struct MountOption: Sendable, Equatable {
+    public var key: String
+    /// nil for a flag.
+    public var value: String?
+    public init(key: String, value: String?) {
+        self.key = key
+        self.value = value
+    }
+}
+
+/// One mount below the root.
+public struct MountStep: Sendable, Equatable {
+    /// Absolute path inside.
+    public var destination: String
+    public var source: MountSource
+    /// MOUNT_ATTR_* bits to set and to clear.
+    public var setAttributes: UInt64
+    public var clearAttributes: UInt64
+    /// Attributes reach submounts too (rro, rnosuid, …; binds are closed recursively by default).
+    public var recursiveAttributes: Bool
+    /// MS_PRIVATE and so on, or nil for private.
+    public var propagation: UInt64?
+    /// A missing source is no error; the mount is then left out and reported.
+    public var optional: Bool
+    /// What lies in the image at the destination is copied into the new tmpfs.
+    public var copyUp: Bool
+
+    public init(
+        destination: String, source: MountSource, setAttributes: UInt64, clearAttributes: UInt64, recursiveAttributes: Bool,
+        propagation: UInt64?, optional: Bool, copyUp: Bool
+    ) {
+        self.destination = destination
+        self.source = source
+        self.setAttributes = setAttributes
+        self.clearAttributes = clearAttributes
+        self.recursiveAttributes = recursiveAttributes
+        self.propagation = propagation
+        self.optional = optional
+        self.copyUp = copyUp
+    }
+}
+
+/// A device node: bound from the host where a user namespace forbids mknod(2), else made.
+public struct DeviceStep: Sendable, Equatable {
+    public var path: String
+    /// "c", "b" or "p".
+    public var type: String
+    public var major: UInt32
+    public var minor: UInt32
+    public var mode: UInt32
+    public var uid: UInt32
+    public var gid: UInt32
+    /// Where the host has the same device.
+    public var hostPath: String
+    public init(path: String, type: String, major: UInt32, minor: UInt32, mode: UInt32, uid: UInt32, gid: UInt32, hostPath: String) {
+        self.path = path
+        self.type = type
+        self.major = major
+        self.minor = minor
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.hostPath = hostPath
+    }
+}
+
+/// Who the payload is.
+public enum IdentityStep: Sendable, Equatable {
+    case numeric(uid: UInt32, gid: UInt32, additionalGroups: [UInt32], umask: UInt32?)
+    /// "user[:group]" as the user or the image gave it, looked up in the image's own files (rule R9) inside the root.
+    case named(String, additionalGroups: [UInt32], umask: UInt32?)
+}
+
+/// The five capability sets as masks (capabilities(7)).
+public struct CapabilityStep: Sendable, Equatable {
+    public var bounding: UInt64
+    public var effective: UInt64
+    public var permitted: UInt64
+    public var inheritable: UInt64
+    public var ambient: UInt64
+    public init(bounding: UInt64, effective: UInt64, permitted: UInt64, inheritable: UInt64, ambient: UInt64) {
+        self.bounding = bounding
+        self.effective = effective
+        self.permitted = permitted
+        self.inheritable = inheritable
+        self.ambient = ambient
+    }
+}
+
+/// AppArmor profile or SELinux label of the payload.
+public struct SecurityLabel: Sendable, Equatable {
+    public var appArmorProfile: String?
+    public var selinuxLabel: String?
+    public init(appArmorProfile: String?, selinuxLabel: String?) {
+        self.appArmorProfile = appArmorProfile
+        self.selinuxLabel = selinuxLabel
+    }
+}
+
+/// The filter as OCI describes it.
+public struct SystemCallFilter: Sendable, Equatable {
+    public var profile: RuntimeSpec.Seccomp
+    public init(profile: RuntimeSpec.Seccomp) { self.profile = profile }
+}
