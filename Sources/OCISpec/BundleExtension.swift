@@ -21,6 +21,11 @@ public struct BundleExtension: Codable, Sendable, Equatable {
     public var exitCommand: [String]?
     /// Run a small init as PID 1 that reaps and forwards signals (`--init`).
     public var initProcess: Bool
+    /// "user[:group]" as the user or the image gave it; the runtime looks names up in the image's own files inside the root
+    /// (rule R9). nil: `process.user` of config.json counts.
+    public var userSpec: String?
+    /// The network namespace belongs to the inner user namespace, so that NET_ADMIN or NET_RAW of the payload reach it.
+    public var networkNamespaceInside: Bool
     /// Steps that may be unavailable without stopping the start (`LaunchStep.Kind` names). Every other step is required.
     public var preferredSteps: [String]
     /// Limits that were asked for, in words, to be reported `unavailable` where no cgroup can be had.
@@ -28,7 +33,8 @@ public struct BundleExtension: Codable, Sendable, Equatable {
 
     public init(
         root: RootSource, lockMounts: Bool, landlock: LandlockPolicy?, network: NetworkPolicy, stdio: StandardStreams,
-        log: LogPolicy?, exitCommand: [String]?, initProcess: Bool, preferredSteps: [String], cgroupRequired: Bool
+        log: LogPolicy?, exitCommand: [String]?, initProcess: Bool, userSpec: String?, networkNamespaceInside: Bool,
+        preferredSteps: [String], cgroupRequired: Bool
     ) {
         self.root = root
         self.lockMounts = lockMounts
@@ -38,6 +44,8 @@ public struct BundleExtension: Codable, Sendable, Equatable {
         self.log = log
         self.exitCommand = exitCommand
         self.initProcess = initProcess
+        self.userSpec = userSpec
+        self.networkNamespaceInside = networkNamespaceInside
         self.preferredSteps = preferredSteps
         self.cgroupRequired = cgroupRequired
     }

@@ -1,1 +1,0 @@
-// ContainerRuntime: see docs/ARCHITECTURE.md for what this room holds.

@@ -1,0 +1,94 @@
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+extension LaunchPlanner {
+    /// Root, mounts, devices, masks, pivot: in this order.
+    static func fileSystemSteps(
+        _ spec: RuntimeSpec, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ facts: LaunchFacts, _ namespaces: NamespacePlan
+    ) throws -> [LaunchStep] {
+        guard namespaces.new.contains("mnt") || namespaces.joins("mnt") else {
+            throw PlanError("a mount namespace is required: add {\"type\": \"mount\"} to linux.namespaces")
+        }
+        var steps: [LaunchStep] = [.root(try root(spec, ext, facts))]
+        for mount in spec.mounts ?? [] {
+            if let step = try mountStep(mount, facts) { steps.append(.mount(step)) }
+        }
+        let hasDev = (spec.mounts ?? []).contains { $0.destination == "/dev" }
+        if hasDev {
+            steps += try devices(linux)
+        }
+        if spec.process?.terminal ?? false { steps.append(.console) }
+        steps += (linux.readonlyPaths ?? []).map { .readOnlyPath($0) }
+        steps += (linux.maskedPaths ?? []).map { .mask(path: $0) }
+        for path in (linux.maskedPaths ?? []) + (linux.readonlyPaths ?? []) where !path.hasPrefix("/") {
+            throw PlanError("masked or read-only path \(path) is not absolute")
+        }
+        steps.append(.pivot(readOnly: spec.root?.readonly ?? false))
+        return steps
+    }
+
+    private static func root(_ spec: RuntimeSpec, _ ext: BundleExtension?, _ facts: LaunchFacts) throws -> RootStep {
+        if case .overlay(let overlay)? = ext?.root {
+            if overlay.lowerDirectories.isEmpty { throw PlanError("the image has no layers") }
+            return .overlay(overlay)
+        }
+        guard let path = spec.root?.path, !path.isEmpty else { throw PlanError("config.json has no root.path") }
+        return .directory(path.hasPrefix("/") ? path : facts.bundle + "/" + path)
+    }
+
+    private static func mountStep(_ mount: RuntimeSpec.Mount, _ facts: LaunchFacts) throws -> MountStep? {
+        guard !mount.destination.utf8.contains(0), !mount.destination.isEmpty else {
+            throw PlanError("a mount has an empty or invalid destination")
+        }
+        // Relative destinations were allowed by runtime-spec 1.0 and are below the root.
+        let destination = mount.destination.hasPrefix("/") ? mount.destination : "/" + mount.destination
+        let options = MountOptions(mount.options ?? [])
+        let type = mount.type ?? ""
+        let source: MountSource
+        if options.bind || type == "bind" || type == "rbind" {
+            guard let path = mount.source, !path.isEmpty else { throw PlanError("the bind mount on \(destination) has no source") }
+            source = .bind(
+                path: path.hasPrefix("/") ? path : facts.bundle + "/" + path, recursive: options.recursiveBind || type == "rbind")
+        } else if type == "cgroup" || type == "cgroup2" {
+            source = .controlGroups
+        } else {
+            guard !type.isEmpty, type != "none" else { throw PlanError("the mount on \(destination) has no type") }
+            source = .fileSystem(type: type, options: options.parameters)
+        }
+        return MountStep(
+            destination: destination, source: source, setAttributes: options.set.rawValue, clearAttributes: options.clear.rawValue,
+            recursiveAttributes: options.recursiveAttributes || options.recursiveBind, propagation: options.propagation?.rawValue,
+            optional: false, copyUp: options.copyUp)
+    }
+
+    /// The devices that every container has (runtime-spec, "Default Devices"); numbers from Documentation/admin-guide/devices.txt.
+    static let defaultDevices: [(path: String, major: UInt32, minor: UInt32)] = [
+        ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8), ("/dev/urandom", 1, 9),
+        ("/dev/tty", 5, 0),
+    ]
+
+    private static func devices(_ linux: RuntimeSpec.Linux) throws -> [LaunchStep] {
+        var steps: [DeviceStep] = []
+        for device in linux.devices ?? [] {
+            guard device.path.hasPrefix("/") else { throw PlanError("device path \(device.path) is not absolute") }
+            guard ["c", "b", "u", "p"].contains(device.type) else {
+                throw PlanError("device \(device.path) has the unknown type \(device.type)")
+            }
+            guard let major = UInt32(exactly: device.major ?? 0), let minor = UInt32(exactly: device.minor ?? 0) else {
+                throw PlanError("device \(device.path) has numbers out of range")
+            }
+            steps.append(
+                DeviceStep(
+                    path: device.path, type: device.type == "u" ? "c" : device.type, major: major, minor: minor,
+                    mode: device.fileMode ?? 0o666, uid: device.uid ?? 0, gid: device.gid ?? 0, hostPath: device.path))
+        }
+        for device in defaultDevices where !steps.contains(where: { $0.path == device.path }) {
+            steps.append(
+                DeviceStep(
+                    path: device.path, type: "c", major: device.major, minor: device.minor, mode: 0o666, uid: 0, gid: 0,
+                    hostPath: device.path))
+        }
+        return steps.map { .device($0) }
+    }
+}

@@ -1,0 +1,210 @@
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+/// A configuration that cannot be turned into a plan: one sentence for the user.
+public struct PlanError: Error, Sendable, Equatable, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+}
+
+/// What the machine offers, as far as the plan depends on it.
+public struct LaunchFacts: Sendable {
+    /// The container will have control groups of its own.
+    public var hasControlGroups: Bool
+    /// Absolute path of the bundle, for relative root paths.
+    public var bundle: String
+
+    public init(hasControlGroups: Bool, bundle: String) {
+        self.hasControlGroups = hasControlGroups
+        self.bundle = bundle
+    }
+}
+
+/// Turns an OCI configuration and Coffer's own extension into a launch plan. Input validation ends here: what follows
+/// works on typed, total data (DESIGN: "From a command to execve").
+public enum LaunchPlanner {
+    /// - Parameter ext: nil for a bundle of another engine, which is then run exactly as the specification says.
+    public static func plan(_ spec: RuntimeSpec, _ ext: BundleExtension?, facts: LaunchFacts) throws -> LaunchPlan {
+        try validate(spec)
+        guard let process = spec.process else { throw PlanError("config.json has no process: nothing to run") }
+        let linux = spec.linux ?? RuntimeSpec.Linux()
+        let namespaces = try NamespacePlan(linux)
+        var steps: [LaunchStep] = [.namespaces(new: namespaces.new, joined: namespaces.joined)]
+        if namespaces.makesUserNamespace { steps.append(try identityMaps(linux)) }
+        if let group = controlGroup(linux, ext, facts) { steps.append(.controlGroup(group)) }
+        if let network = ext?.network, case .outbound = network { steps.append(.network(network)) }
+        if case .overlay(let overlay)? = ext?.root, overlay.idmapLowers { steps.append(.layers(overlay)) }
+        if namespaces.new.contains("mnt") { steps.append(.mountNamespace) }
+        if let name = spec.hostname { steps.append(.hostname(name, domain: spec.domainname)) }
+        if namespaces.new.contains("net") { steps.append(.loopback) }
+        if case .outbound(let network)? = ext?.network, network.closeHost { steps.append(.egressRules(network)) }
+        for (key, value) in (linux.sysctl ?? [:]).sorted(by: { $0.key < $1.key }) {
+            steps.append(.systemControl(key: try systemControl(key, namespaces), value: value))
+        }
+        steps += try resourceLimits(process, linux, facts, namespaces)
+        if let score = process.oomScoreAdj { steps.append(.oomScore(score)) }
+        steps += try fileSystemSteps(spec, linux, ext, facts, namespaces)
+        if ext?.lockMounts == true {
+            guard namespaces.makesUserNamespace else {
+                throw PlanError("locked mounts need a user namespace: do not combine them with --userns host")
+            }
+            steps += [.nestingLimit, .lockedMounts(networkInside: ext?.networkNamespaceInside ?? false)]
+        }
+        steps.append(.keyring)
+        steps += try finalSteps(process, linux, ext)
+        let preferred = Set((ext?.preferredSteps ?? []).compactMap { LaunchStep.Kind(rawValue: $0) })
+        let plan = LaunchPlan(steps: steps, terminal: process.terminal ?? false, preferred: preferred)
+        if let violation = plan.violations.first { throw PlanError("the launch plan is wrong: \(violation)") }
+        return plan
+    }
+
+    private static func validate(_ spec: RuntimeSpec) throws {
+        guard spec.ociVersion.hasPrefix("1.") else {
+            throw PlanError("config.json has ociVersion \(spec.ociVersion): only 1.x is supported")
+        }
+        if spec.linux?.intelRdt != nil { throw PlanError("linux.intelRdt is not supported: remove it from config.json") }
+        guard let process = spec.process else { return }
+        guard let arguments = process.args, !arguments.isEmpty else { throw PlanError("process.args is empty: nothing to run") }
+        guard process.cwd.hasPrefix("/") else {
+            throw PlanError("process.cwd is \"\(process.cwd)\": the working directory must be an absolute path")
+        }
+        for text in arguments + (process.env ?? []) + [process.cwd] where text.utf8.contains(0) {
+            throw PlanError("process contains a NUL byte in \"\(text.prefix(40))\"")
+        }
+    }
+
+    private static func identityMaps(_ linux: RuntimeSpec.Linux) throws -> LaunchStep {
+        func ranges(_ maps: [RuntimeSpec.IDMapping]?) -> [IDRange] {
+            (maps ?? []).map { IDRange(inside: $0.containerID, outside: $0.hostID, count: $0.size) }
+        }
+        let uid = ranges(linux.uidMappings)
+        let gid = ranges(linux.gidMappings)
+        if uid.isEmpty || gid.isEmpty {
+            throw PlanError("a new user namespace needs linux.uidMappings and linux.gidMappings")
+        }
+        return .identityMaps(uid: uid, gid: gid)
+    }
+
+    private static func controlGroup(
+        _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ facts: LaunchFacts
+    ) -> ControlGroup? {
+        guard let path = linux.cgroupsPath else { return nil }
+        return ControlGroup(path: path, resources: linux.resources ?? RuntimeSpec.Resources(), required: ext?.cgroupRequired ?? true)
+    }
+
+    /// Only parameters of namespaces that are the container's own (CVE-2022-0811: kernel.core_pattern through a crafted value).
+    private static func systemControl(_ key: String, _ namespaces: NamespacePlan) throws -> String {
+        let name = key.split(separator: ".").joined(separator: "/")
+        guard !name.isEmpty, !key.contains("/"), !key.contains(".."), key.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
+            throw PlanError("sysctl \"\(key)\" is not a valid name")
+        }
+        let ipc = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+            "kernel.shmmni", "kernel.shm_rmid_forced"]
+        let uts = ["kernel.hostname", "kernel.domainname"]
+        if key.hasPrefix("net."), namespaces.new.contains("net") || namespaces.joins("net") { return key }
+        if ipc.contains(key) || key.hasPrefix("fs.mqueue."), namespaces.new.contains("ipc") || namespaces.joins("ipc") { return key }
+        if uts.contains(key), namespaces.new.contains("uts") || namespaces.joins("uts") { return key }
+        throw PlanError("sysctl \"\(key)\" is not in a separate kernel namespace: it would change the host")
+    }
+
+    private static func resourceLimits(
+        _ process: RuntimeSpec.Process, _ linux: RuntimeSpec.Linux, _ facts: LaunchFacts, _ namespaces: NamespacePlan
+    ) throws -> [LaunchStep] {
+        var seen: Set<String> = []
+        var steps: [LaunchStep] = []
+        for limit in process.rlimits ?? [] {
+            guard ResourceLimit.number(of: limit.type) != nil else { throw PlanError("unknown resource limit \(limit.type)") }
+            guard seen.insert(limit.type).inserted else { throw PlanError("resource limit \(limit.type) is given twice") }
+            guard limit.soft <= limit.hard else {
+                throw PlanError("\(limit.type): the soft limit \(limit.soft) is above the hard limit \(limit.hard)")
+            }
+            steps.append(.resourceLimit(name: limit.type, soft: limit.soft, hard: limit.hard))
+        }
+        // Where no control group can be had, RLIMIT_NPROC still bounds forks: it counts per user namespace since Linux 5.14.
+        if !facts.hasControlGroups, namespaces.makesUserNamespace, !seen.contains("RLIMIT_NPROC"),
+            let pids = linux.resources?.pids?.limit, pids > 0
+        {
+            steps.append(.resourceLimit(name: "RLIMIT_NPROC", soft: UInt64(pids), hard: UInt64(pids)))
+        }
+        return steps
+    }
+
+    private static func finalSteps(
+        _ process: RuntimeSpec.Process, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?
+    ) throws -> [LaunchStep] {
+        let user = process.user ?? RuntimeSpec.User(uid: 0, gid: 0)
+        let groups = user.additionalGids ?? []
+        let identity: LaunchStep
+        if let name = ext?.userSpec, !name.isEmpty {
+            identity = .identity(.named(name, additionalGroups: groups, umask: user.umask))
+        } else {
+            identity = .identity(.numeric(uid: user.uid, gid: user.gid, additionalGroups: groups, umask: user.umask))
+        }
+        let capabilities = LaunchStep.capabilities(try capabilityStep(process.capabilities))
+        let execute = LaunchStep.execute(arguments: process.args ?? [], environment: process.env ?? [])
+        let landlock = ext?.landlock.map { [LaunchStep.landlock($0)] } ?? []
+        let filter = linux.seccomp.map { [LaunchStep.systemCallFilter(SystemCallFilter(profile: $0))] } ?? []
+        var label: [LaunchStep] = []
+        if process.apparmorProfile.map({ !$0.isEmpty }) ?? false || process.selinuxLabel.map({ !$0.isEmpty }) ?? false {
+            label = [.securityLabel(SecurityLabel(appArmorProfile: process.apparmorProfile, selinuxLabel: process.selinuxLabel))]
+        }
+        let directory = LaunchStep.workingDirectory(process.cwd)
+        if process.noNewPrivileges ?? false {
+            return [identity, directory, capabilities, .noNewPrivileges] + label + landlock + [.verification] + filter + [execute]
+        }
+        return label + landlock + filter + [identity, directory, capabilities, .verification, execute]
+    }
+
+    private static func capabilityStep(_ capabilities: RuntimeSpec.Capabilities?) throws -> CapabilityStep {
+        func mask(_ names: [String]?) throws -> UInt64 {
+            try CapabilitySet(
+                (names ?? []).map { name in
+                    guard let capability = Capability(named: name) else { throw PlanError("unknown capability \(name)") }
+                    return capability
+                }
+            ).mask
+        }
+        return CapabilityStep(
+            bounding: try mask(capabilities?.bounding), effective: try mask(capabilities?.effective),
+            permitted: try mask(capabilities?.permitted), inheritable: try mask(capabilities?.inheritable),
+            ambient: try mask(capabilities?.ambient))
+    }
+}
+
+/// The namespaces of a configuration, checked.
+struct NamespacePlan {
+    /// Names as in /proc/PID/ns.
+    var new: [String] = []
+    var joined: [JoinedNamespace] = []
+    var makesUserNamespace: Bool { new.contains("user") }
+
+    func joins(_ kind: String) -> Bool { joined.contains { $0.kind == kind } }
+
+    init(_ linux: RuntimeSpec.Linux) throws {
+        var seen: Set<String> = []
+        for namespace in linux.namespaces ?? [] {
+            let name = Self.procName(namespace.type)
+            guard seen.insert(name).inserted else { throw PlanError("namespace \(namespace.type.rawValue) is given twice") }
+            if let path = namespace.path, !path.isEmpty {
+                guard path.hasPrefix("/") else { throw PlanError("namespace path \(path) is not absolute") }
+                joined.append(JoinedNamespace(kind: name, path: path))
+            } else {
+                new.append(name)
+            }
+        }
+    }
+
+    private static func procName(_ kind: RuntimeSpec.Namespace.Kind) -> String {
+        switch kind {
+        case .pid: "pid"
+        case .network: "net"
+        case .mount: "mnt"
+        case .ipc: "ipc"
+        case .uts: "uts"
+        case .user: "user"
+        case .cgroup: "cgroup"
+        case .time: "time"
+        }
+    }
+}
