@@ -64,8 +64,8 @@ let package = Package(
         .target(
             name: "ContainerEngine",
             dependencies: [
-                "ImageStore", "Confinement", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "StrictJSON",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "ImageStore", "Confinement", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "Rendering",
+                "StrictJSON", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: strict),
 
         .executableTarget(
@@ -92,7 +92,9 @@ let package = Package(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry", "ImageStore", "OCISpec", "StrictJSON"]),
-        .testTarget(name: "ContainerEngineTests", dependencies: ["ContainerEngine", "OCISpec", "StrictJSON"]),
+        .testTarget(
+            name: "ContainerEngineTests",
+            dependencies: ["ContainerEngine", "LaunchPlan", "LinuxKernel", "OCISpec", "Rendering", "StrictJSON"]),
     ],
     swiftLanguageModes: [.v6]
 )
