@@ -1,0 +1,1 @@
+// ContainerEngine: see docs/ARCHITECTURE.md for what this room holds.

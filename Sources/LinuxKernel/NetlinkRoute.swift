@@ -1,0 +1,116 @@
+import Glibc
+
+/// Interfaces and addresses of the caller's network namespace (rtnetlink(7)).
+public enum NetlinkRoute {
+    private static let setLink: UInt16 = 19  // RTM_SETLINK
+    private static let newAddress: UInt16 = 20  // RTM_NEWADDR
+    private static let getAddress: UInt16 = 22  // RTM_GETADDR
+    private static let newRoute: UInt16 = 24  // RTM_NEWROUTE
+    private static let getRoute: UInt16 = 26  // RTM_GETROUTE
+    private static let interfaceName: UInt16 = 3  // IFLA_IFNAME
+    private static let interfaceUp: UInt32 = 1  // IFF_UP
+    private static let localTable: UInt8 = 255  // RT_TABLE_LOCAL
+    private static let localRoute: UInt8 = 2  // RTN_LOCAL
+
+    /// An address of an interface, with the network that it is in.
+    public struct InterfaceAddress: Hashable, Sendable {
+        public let address: IPAddress
+        /// The network's prefix length: 0…32 or 0…128.
+        public let prefixLength: Int
+    }
+
+    /// Brings an interface up. The kernel gives `lo` its addresses by then.
+    ///
+    /// - Throws: ENODEV when there is none of that name, EPERM without CAP_NET_ADMIN over the network namespace.
+    public static func bringUp(_ name: String) throws(KernelError) {
+        let socket = try NetlinkSocket(.route)
+        try socket.transact([bringUpRequest(name)], awaiting: 1, subject: "interface \(name)")
+    }
+
+    static func bringUpRequest(_ name: String) -> NetlinkMessage {
+        // struct ifinfomsg: family, padding, type, index (0: by name), flags, mask of changed flags.
+        var message = NetlinkMessage(
+            type: setLink, flags: [.request, .acknowledge],
+            fixedPart: [0, 0] + hostOrder(UInt16(0)) + hostOrder(Int32(0)) + hostOrder(interfaceUp) + hostOrder(interfaceUp))
+        message.attribute(interfaceName, text: name)
+        return message
+    }
+
+    /// Every address of every interface, up or down.
+    public static func interfaceAddresses() throws(KernelError) -> [InterfaceAddress] {
+        let socket = try NetlinkSocket(.route)
+        // struct ifaddrmsg: family (0: all), prefix length, flags, scope, index.
+        let request = NetlinkMessage(
+            type: getAddress, flags: [.request, .dump], fixedPart: [0, 0, 0, 0] + hostOrder(UInt32(0)))
+        let replies = try socket.dump(request, subject: "interface addresses")
+        return replies.filter { $0.type == newAddress }.compactMap { interfaceAddress($0.body) }
+    }
+
+    /// Everything that this namespace delivers to itself: the addresses of its interfaces, and every range that a route of
+    /// type `local` claims ("AnyIP", `ip route add local 10.1.0.0/16 dev lo`).
+    public static func localDestinations() throws(KernelError) -> Set<IPPrefix> {
+        var result = Set(try interfaceAddresses().map { IPPrefix($0.address) })
+        for family in [IPAddress.Family.v4, .v6] {
+            let socket = try NetlinkSocket(.route)
+            // struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, flags.
+            let request = NetlinkMessage(
+                type: getRoute, flags: [.request, .dump],
+                fixedPart: [family.number, 0, 0, 0, localTable, 0, 0, 0] + hostOrder(UInt32(0)))
+            do throws(KernelError) {
+                let replies = try socket.dump(request, subject: "local routes")
+                result.formUnion(replies.filter { $0.type == newRoute }.compactMap { localRoute($0.body, family) })
+            } catch where [ENOENT, EOPNOTSUPP, EAFNOSUPPORT].contains(error.errno) {
+                // No such table or family here (IPv6 disabled): then nothing is local by it.
+                continue
+            }
+        }
+        return result
+    }
+
+    static func interfaceAddress(_ body: ArraySlice<UInt8>) -> InterfaceAddress? {
+        var reader = NetlinkReader(body)
+        guard reader.next(UInt8.self) != nil, let length = reader.next(UInt8.self), reader.take(6) != nil else { return nil }
+        let attributes = reader.attributes()
+        // IFA_LOCAL (2) is our side of a point-to-point link, IFA_ADDRESS (1) then the other; IPv6 has mostly only the latter.
+        guard let bytes = attributes[2] ?? attributes[1], let address = IPAddress(bytes: bytes) else { return nil }
+        return InterfaceAddress(address: address, prefixLength: Int(length))
+    }
+
+    static func localRoute(_ body: ArraySlice<UInt8>, _ family: IPAddress.Family) -> IPPrefix? {
+        var reader = NetlinkReader(body)
+        guard
+            reader.next(UInt8.self) == family.number, let length = reader.next(UInt8.self), reader.take(2) != nil,
+            let table = reader.next(UInt8.self), reader.take(2) != nil, let type = reader.next(UInt8.self),
+            reader.take(4) != nil, table == localTable, type == localRoute
+        else { return nil }
+        guard let bytes = reader.attributes()[1], let address = IPAddress(bytes: bytes) else { return nil }  // RTA_DST
+        return IPPrefix(address, length: Int(length))
+    }
+}
+
+/// Tells when the addresses of a network namespace change: the one that the subscription was made in.
+public struct AddressSubscription: ~Copyable, Sendable {
+    private static let groups: UInt32 = 0x10 | 0x100  // RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+
+    private let socket: NetlinkSocket
+
+    public init() throws(KernelError) { socket = try NetlinkSocket(.route, groups: Self.groups) }
+
+    /// Readable when there is something to `drain()`.
+    public var pollDescriptor: Int32 { socket.descriptor.rawValue }
+
+    /// Takes all notices that have arrived.
+    ///
+    /// - Returns: whether anything changed since the last call. Read the addresses anew then.
+    public borrowing func drain() throws(KernelError) -> Bool {
+        var changed = false
+        while true {
+            do throws(KernelError) {
+                guard try socket.receive(wait: false) != nil else { return changed }
+            } catch where error.errno == ENOBUFS {
+                // More notices than fit were lost: that is a change as well, and the socket works on.
+            }
+            changed = true
+        }
+    }
+}
