@@ -1,20 +1,17 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// Rooms, lowest first. An arrow between targets only points down (Scripts/check-layers holds it).
-//
-//   L0  CLinux CSeccomp CISAL CZstd                   C: what Swift cannot import, and system libraries
-//   L1  StrictJSON LinuxKernel OCISpec Rendering      typed system calls, wire formats, output
-//   L2  LaunchPlan Confinement                        pure data: what bounds a process, and in which order it is applied
-//   L3  ContainerRuntime ImageStore                   the interpreter of plans; blobs and layers
-//   L4  Registry                                      the distribution client
-//   L5  ContainerEngine                               containers as users know them
-//   L6  coffer coffer-runtime                         the two programs
+// The rooms, their ranks and what each is for: docs/ARCHITECTURE.md. Arrows between targets only point down (Scripts/checks/check-layers).
 
-let strict: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-]
+// Tests are built in release too, so that the libraries below us are compiled once: `@testable import` then needs this flag, and what is shipped
+// must not have it. Set by Scripts/build --tests.
+let testable: [SwiftSetting] = Context.environment["COFFER_TESTING"] == nil ? [] : [.unsafeFlags(["-enable-testing"])]
+
+let strict: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ] + testable
 
 let package = Package(
     name: "coffer",
@@ -64,8 +61,8 @@ let package = Package(
         .target(
             name: "ContainerEngine",
             dependencies: [
-                "ImageStore", "Confinement", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "StrictJSON",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "ImageStore", "Confinement", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "Rendering",
+                "StrictJSON", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: strict),
 
         .executableTarget(
@@ -92,7 +89,9 @@ let package = Package(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry", "ImageStore", "OCISpec", "StrictJSON"]),
-        .testTarget(name: "ContainerEngineTests", dependencies: ["ContainerEngine", "OCISpec", "StrictJSON"]),
+        .testTarget(
+            name: "ContainerEngineTests",
+            dependencies: ["ContainerEngine", "LaunchPlan", "LinuxKernel", "OCISpec", "Rendering", "StrictJSON"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,1 +1,0 @@
-// ContainerEngine: see docs/ARCHITECTURE.md for what this room holds.

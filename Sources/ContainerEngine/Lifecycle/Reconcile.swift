@@ -1,0 +1,175 @@
+import Glibc
+import LaunchPlan
+import LinuxKernel
+
+/// Reconciliation: what a killed command, monitor or machine left behind is found by its free lock, and taken away or
+/// listed as what it is.
+extension Engine {
+    /// The container with its true status; nil when it turned out to be a leftover that is now gone.
+    ///
+    /// A row claims something only together with its lock: a command that creates or a monitor that runs holds it. A row
+    /// that claims to be at work while its lock is free is a leftover.
+    func settled(_ record: ContainerRecord) throws(EngineError) -> Container? {
+        let directory = root.container(record.id)
+        switch record.phase {
+        case .created: return Container(record: record, directory: directory, status: .created)
+        case .started where record.monitorLostAt != nil:
+            return Container(record: record, directory: directory, status: try status(of: record, directory))
+        default: break
+        }
+        // An ended container keeps its state file; only one that should be removed is of interest then.
+        let found = try status(of: record, directory)
+        if case .exited = found, !record.autoRemove { return Container(record: record, directory: directory, status: found) }
+        do {
+            guard let lock = try ContainerLock.take(directory.lock) else {
+                return Container(record: record, directory: directory, status: found)
+            }
+            return try settle(record, directory, lock)
+        } catch let error as KernelError {
+            // Without directory or lock file nobody can be at work on it, unless the row is so new that both are still to come.
+            guard error.errno == ENOENT else { throw EngineError("\(directory.lock) cannot be locked: \(error)") }
+            return try settleUnlocked(record, directory)
+        } catch let error as EngineError {
+            throw error
+        } catch {
+            throw EngineError("\(directory.path): \(error)")
+        }
+    }
+
+    /// Decides about a row whose lock we now hold, so that no other command decides at the same time.
+    private func settle(
+        _ record: ContainerRecord, _ directory: ContainerDirectory, _ lock: borrowing ContainerLock
+    ) throws(EngineError) -> Container? {
+        // The row may have changed while we came to the lock.
+        guard let current = try database.container(id: record.id) else { return nil }
+        switch current.phase {
+        case .created: return Container(record: current, directory: directory, status: .created)
+        case .creating, .removing:
+            try erase(current)
+            return nil
+        case .started: break
+        }
+        let state = try RuntimeState.load(directory.state)
+        if let state, state.status == .exited {
+            if current.autoRemove {
+                try erase(current)
+                return nil
+            }
+            return Container(record: current, directory: directory, status: .exited(state))
+        }
+        try killLeftovers(state)
+        if current.autoRemove {
+            try erase(current)
+            return nil
+        }
+        // Never seen running: as if `start` had not been called.
+        guard let state else {
+            try database.setPhase(.created, of: current.id)
+            return Container(record: current, directory: directory, status: .created)
+        }
+        let now = nanosecondsNow()
+        try database.setMonitorLost(at: now, of: current.id)
+        return Container(record: current, directory: directory, status: .lost(state, at: now))
+    }
+
+    /// A row without a lock file. The row is written first, then the directory: for a moment that is how a live `create`
+    /// looks. It is given a second.
+    private func settleUnlocked(_ record: ContainerRecord, _ directory: ContainerDirectory) throws(EngineError) -> Container? {
+        let age = nanosecondsNow() - record.created
+        if record.phase == .creating, age >= 0, age < 1_000_000_000 {
+            return Container(record: record, directory: directory, status: .creating)
+        }
+        try erase(record)
+        return nil
+    }
+
+    /// Ends what a dead monitor may have left: whoever is in its cgroups, and its recorded processes if they still are the
+    /// ones that were recorded (start times differ when a PID is used again).
+    func killLeftovers(_ state: RuntimeState?) throws(EngineError) {
+        guard let state, state.bootID == Self.bootID() else { return }
+        do {
+            for (pid, ticks) in [(state.monitorPid, state.monitorStartTicks), (state.pid, state.pidStartTicks)] where pid > 1 {
+                try Self.kill(pid, startedAt: ticks)
+            }
+            try Self.killAll(in: state.cgroupPaths)
+            try CgroupDirectories.remove(state.cgroupPaths)
+        } catch {
+            throw EngineError("leftovers of a dead monitor cannot be removed: \(error)")
+        }
+    }
+
+    private static func kill(_ pid: Int32, startedAt ticks: UInt64) throws(KernelError) {
+        let process: FileDescriptor
+        do {
+            process = try Processes.open(pid)
+        } catch {
+            if error.errno == ESRCH { return }
+            throw error
+        }
+        // The descriptor holds the process; only now is the start time that of the process we would signal.
+        guard try Processes.startTicks(of: pid) == ticks else { return }
+        do {
+            try Processes.signal(process, SIGKILL)
+        } catch {
+            if error.errno != ESRCH { throw error }
+        }
+    }
+
+    static func killAll(in cgroups: [String]) throws(KernelError) {
+        // Frozen processes do not die before they are thawed.
+        do {
+            guard try CgroupDirectories.setFrozen(false, cgroups) || !cgroups.isEmpty else { return }
+        } catch {
+            if error.errno != ENOENT && error.errno != ENODEV { throw error }
+        }
+        for _ in 0..<100 {
+            var pids = Set<Int32>()
+            for directory in cgroups {
+                do {
+                    pids.formUnion(try CgroupDirectories.processes(in: directory))
+                } catch {
+                    if error.errno != ENOENT && error.errno != ENODEV { throw error }
+                }
+            }
+            if pids.isEmpty { return }
+            for pid in pids where Glibc.kill(pid, SIGKILL) != 0 && errno != ESRCH { throw .last("kill", "\(pid)") }
+            usleep(5_000)
+        }
+    }
+
+    /// The running boot's ID (random(4)).
+    static func bootID() -> String {
+        do {
+            let bytes = try readFile("/proc/sys/kernel/random/boot_id", limit: 64)
+            return String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        } catch {
+            return ""
+        }
+    }
+
+    /// Removes directories below `containers/` that no row knows: their rows were lost with the power.
+    func sweepDirectories(known: Set<String>) throws(EngineError) {
+        guard let stream = opendir(root.containers) else {
+            throw EngineError("\(root.containers) cannot be read: \(KernelError.last("opendir").reason)")
+        }
+        defer { closedir(stream) }
+        var strangers: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if name.utf8.count == 64, !known.contains(name) { strangers.append(name) }
+        }
+        for name in strangers {
+            // A container created since the rows were read is no stranger.
+            if try database.container(id: name) != nil { continue }
+            do {
+                guard let lock = try ContainerLock.take(root.container(name).lock) else { continue }
+                try eraseDirectory(root.container(name), rangeStart: nil)
+                _ = consume lock
+            } catch let error as KernelError where error.errno == ENOENT {
+                try eraseDirectory(root.container(name), rangeStart: nil)
+            } catch {
+                throw EngineError("\(root.containers)/\(name): \(error)")
+            }
+        }
+    }
+}

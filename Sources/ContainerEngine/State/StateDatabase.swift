@@ -1,0 +1,94 @@
+import GRDB
+
+/// The engine's state: which containers exist, and which ID range each owns. One SQLite file that many commands open at once.
+///
+/// Write-ahead logging lets `ps` read while a `run` writes. `synchronous` is NORMAL: a commit is not flushed to the disk at
+/// once, which after a power failure can lose the newest rows but never corrupts the file; no container survives a power
+/// failure either, and directories without a row are swept by reconciliation.
+public struct StateDatabase: Sendable {
+    /// Raised with every change of the tables.
+    static let schemaVersion = 1
+    private let queue: DatabaseQueue
+
+    /// - Throws: `EngineError` when the file cannot be opened or was written by a newer version.
+    public init(path: String) throws(EngineError) {
+        var configuration = Configuration()
+        // Seconds that a command waits for another one's transaction; each takes about a millisecond.
+        configuration.busyMode = .timeout(20)
+        configuration.label = "state"
+        configuration.prepareDatabase { database in
+            try database.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")
+        }
+        do {
+            queue = try DatabaseQueue(path: path, configuration: configuration)
+            try Self.migrate(queue, path)
+        } catch let error as EngineError {
+            throw error
+        } catch {
+            throw Self.failed(error, path)
+        }
+    }
+
+    private static func failed(_ error: any Error, _ path: String) -> EngineError {
+        let reason = (error as? DatabaseError)?.message ?? "\(error)"
+        return EngineError("state database \(path): \(reason)", remedy: "check free space and permissions of its directory")
+    }
+
+    private static func migrate(_ queue: DatabaseQueue, _ path: String) throws {
+        let version = try queue.inDatabase { try Int.fetchOne($0, sql: "PRAGMA user_version") } ?? 0
+        if version == schemaVersion { return }
+        if version > schemaVersion {
+            throw EngineError(
+                "state database \(path) was written by a newer coffer (schema \(version), this one knows \(schemaVersion))",
+                remedy: "use the newer program")
+        }
+        try queue.inDatabase { try $0.execute(sql: "PRAGMA journal_mode = WAL") }
+        try queue.write { database in
+            // Another command may have been faster between the look and the lock.
+            if try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0 < 1 { try database.execute(sql: schema1) }
+        }
+    }
+
+    private static let schema1 = """
+        CREATE TABLE containers (
+            id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, image_id TEXT NOT NULL,
+            created INTEGER NOT NULL, phase TEXT NOT NULL, auto_remove INTEGER NOT NULL, monitor_lost_at INTEGER,
+            start_error TEXT NOT NULL DEFAULT '', start_error_code INTEGER NOT NULL DEFAULT 0, details TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX containers_by_image ON containers (image_id);
+        CREATE TABLE id_ranges (
+            start INTEGER PRIMARY KEY NOT NULL, container TEXT NOT NULL UNIQUE REFERENCES containers (id) ON DELETE CASCADE
+        ) STRICT;
+        CREATE TABLE volumes (
+            name TEXT PRIMARY KEY NOT NULL, created INTEGER NOT NULL, anonymous INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE volume_uses (
+            volume TEXT NOT NULL REFERENCES volumes (name),
+            container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+            PRIMARY KEY (volume, container)
+        ) STRICT;
+        PRAGMA user_version = 1;
+        """
+
+    /// Runs `body` in one transaction that writes; other writers wait.
+    func write<Value>(_ body: (Database) throws -> Value) throws(EngineError) -> Value {
+        do {
+            return try queue.write(body)
+        } catch let error as EngineError {
+            throw error
+        } catch {
+            throw Self.failed(error, queue.path)
+        }
+    }
+
+    /// Runs `body` in one transaction that only reads.
+    func read<Value>(_ body: (Database) throws -> Value) throws(EngineError) -> Value {
+        do {
+            return try queue.read(body)
+        } catch let error as EngineError {
+            throw error
+        } catch {
+            throw Self.failed(error, queue.path)
+        }
+    }
+}

@@ -1,0 +1,96 @@
+import Glibc
+import LinuxKernel
+
+/// Where the engine keeps everything: one directory, readable by its owner only.
+public struct StateRoot: Sendable, Equatable {
+    /// Absolute host path.
+    public let path: String
+    /// The engine runs as root of the initial user namespace, so that containers get ID ranges of their own.
+    public let isRootful: Bool
+
+    public init(path: String, isRootful: Bool = geteuid() == 0) {
+        self.path = path
+        self.isRootful = isRootful
+    }
+
+    public var database: String { path + "/state.db" }
+    /// The OCI image layout and the extracted layers.
+    public var images: String { path + "/images" }
+    public var containers: String { path + "/containers" }
+    public var volumes: String { path + "/volumes" }
+
+    public func volumeData(_ name: String) -> String { "\(volumes)/\(name)/_data" }
+    public func container(_ id: String) -> ContainerDirectory { ContainerDirectory(path: containers + "/" + id) }
+
+    /// The root that options and environment name: `--root`, `COFFER_ROOT`, /var/lib/coffer for root, else
+    /// `$XDG_DATA_HOME/coffer` or ~/.local/share/coffer.
+    ///
+    /// - Throws: `EngineError` when none of them says an absolute path.
+    public static func locate(option: String?, environment: [String: String]) throws(EngineError) -> StateRoot {
+        if let named = option ?? environment["COFFER_ROOT"], !named.isEmpty {
+            return StateRoot(path: normalised(named.hasPrefix("/") ? named : currentDirectory() + "/" + named))
+        }
+        if geteuid() == 0 { return StateRoot(path: "/var/lib/coffer") }
+        if let data = environment["XDG_DATA_HOME"], data.hasPrefix("/") { return StateRoot(path: normalised(data) + "/coffer") }
+        if let home = environment["HOME"], home.hasPrefix("/") { return StateRoot(path: normalised(home) + "/.local/share/coffer") }
+        throw EngineError("no place for the state: HOME is not set", remedy: "set HOME, or name a directory with --root")
+    }
+
+    /// Makes the directories that are missing, mode 0700.
+    ///
+    /// - Throws: `EngineError` when one cannot be made, or when the root belongs to somebody else.
+    public func prepare() throws(EngineError) {
+        var status = stat()
+        if lstat(containers, &status) != 0 { try makeDirectories() }
+        guard lstat(path, &status) == 0 else { throw unusable(KernelError.last("lstat")) }
+        guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid() else {
+            throw EngineError("\(path) does not belong to you", remedy: "name another directory with --root")
+        }
+        // Others could read secrets of containers and put layers of their own in place.
+        if status.st_mode & 0o077 != 0, chmod(path, 0o700) != 0 { throw unusable(KernelError.last("chmod")) }
+    }
+
+    private func makeDirectories() throws(EngineError) {
+        var partial = ""
+        let parents = path.split(separator: "/").dropLast()
+        for part in parents {
+            partial += "/" + part
+            if mkdir(partial, 0o755) != 0, errno != EEXIST, errno != EROFS { throw unusable(KernelError.last("mkdir")) }
+        }
+        for directory in [path, containers, volumes, images] where mkdir(directory, 0o700) != 0 && errno != EEXIST {
+            throw unusable(KernelError.last("mkdir", directory))
+        }
+    }
+
+    private func unusable(_ cause: KernelError) -> EngineError {
+        EngineError("cannot use the state directory \(path): \(cause.reason)", remedy: "name another directory with --root")
+    }
+}
+
+/// The working directory, absolute.
+public func currentDirectory() -> String {
+    guard let buffer = getcwd(nil, 0) else { return "/" }
+    defer { free(buffer) }
+    return String(cString: buffer)
+}
+
+/// One container's directory below the state root.
+public struct ContainerDirectory: Sendable, Equatable {
+    public let path: String
+
+    public init(path: String) { self.path = path }
+
+    public var config: String { path + "/config.json" }
+    public var bundleExtension: String { path + "/coffer.json" }
+    /// Write-locked (F_OFD_SETLK) by the engine while it creates, then by the monitor for its life.
+    public var lock: String { path + "/lock" }
+    public var state: String { path + "/state.json" }
+    public var upper: String { path + "/upper" }
+    public var work: String { path + "/work" }
+    public var stage: String { path + "/stage" }
+    public var log: String { path + "/container.log" }
+    public var attachSocket: String { path + "/attach.sock" }
+    public var hostname: String { path + "/hostname" }
+    public var hosts: String { path + "/hosts" }
+    public var resolver: String { path + "/resolv.conf" }
+}

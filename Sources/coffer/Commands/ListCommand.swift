@@ -1,0 +1,41 @@
+import ArgumentParser
+import ContainerEngine
+import Rendering
+
+/// `coffer ps`.
+struct ListCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ps", abstract: "List containers.", aliases: ["ls", "list"])
+
+    @Flag(name: .shortAndLong, help: "Show all containers, not only those that run.") var all = false
+    @Flag(name: .shortAndLong, help: "Show IDs only.") var quiet = false
+    @Flag(name: .shortAndLong, help: "Show the newest container, running or not.") var latest = false
+    @Flag(name: .long, help: "Do not shorten.") var noTrunc = false
+    @Option(name: [.customShort("n", allowingJoined: true), .long], parsing: .unconditional, help: "Show so many of the newest containers.")
+    var last: Int = -1
+    @Option(name: [.customShort("f", allowingJoined: true), .long], parsing: .unconditionalSingleValue, help: "Show what passes: name=…, status=…, label=…, ancestor=….")
+    var filter: [String] = []
+    @Option(name: .long, parsing: .unconditional, help: "table, json, or a Go template.") var format: String?
+
+    func run() throws {
+        let engine = try Invocation.engine()
+        let filter = try ListFilter(filter)
+        let bounds = try filter.bounds { try engine.container($0).record.created }
+        let limit = latest ? 1 : last
+        var rows: [ContainerListing] = []
+        for container in try engine.containers() {
+            guard all || limit >= 0 || filter.includesStopped || container.status.isRunning else { continue }
+            if let before = bounds.before, container.record.created >= before { continue }
+            if let since = bounds.since, container.record.created <= since { continue }
+            let listing = try ContainerListing(container)
+            if filter.accepts(container, listing) { rows.append(listing) }
+            if limit > 0, rows.count == limit { break }
+        }
+        if quiet, format == nil {
+            Terminal.write(rows.map { (noTrunc ? $0.id : HumanUnits.shortID($0.id)) + "\n" }.joined(), to: 1)
+            return
+        }
+        let values = rows.map { $0.row(truncated: !noTrunc) }
+        Terminal.write(try ContainerListing.listing.render(values, format: format), to: 1)
+    }
+}

@@ -1,0 +1,37 @@
+import ContainerEngine
+import Glibc
+import Rendering
+
+/// What every command starts from: the environment, the state root, the engine on it.
+enum Invocation {
+    /// The environment of this process.
+    static var environment: [String: String] {
+        var result: [String: String] = [:]
+        var entry = environ
+        while let variable = entry.pointee {
+            let text = String(cString: variable)
+            if let separator = text.firstIndex(of: "=") {
+                result[String(text[..<separator])] = String(text[text.index(after: separator)...])
+            }
+            entry += 1
+        }
+        return result
+    }
+
+    /// The state root, made when it is missing.
+    static func stateRoot() throws(EngineError) -> StateRoot {
+        let root = try StateRoot.locate(option: nil, environment: environment)
+        try root.prepare()
+        return root
+    }
+
+    static func engine() throws(EngineError) -> Engine { try Engine(root: stateRoot(), environment: environment) }
+}
+
+extension Invocation {
+    /// Ends a command over several containers: every failure gets its line, and the exit code is 1.
+    static func finish(_ failures: [EngineError]) throws {
+        for failure in failures { Terminal.write("coffer: \(HumanUnits.printable(failure.description))\n", to: 2) }
+        if !failures.isEmpty { throw ContainedExit(code: 1) }
+    }
+}
