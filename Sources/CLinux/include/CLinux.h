@@ -3,3 +3,4 @@
 #pragma once
 #include "syscalls.h"
 #include "process-spawn.h"
+#include "file-attributes.h"

@@ -135,5 +135,11 @@ public struct ImageReference: Sendable, Hashable, Comparable, CustomStringConver
 public struct ImageReferenceError: Error, Sendable, Equatable, CustomStringConvertible {
     public let text: String
     public let reason: String
+
+    public init(text: String, reason: String) {
+        self.text = text
+        self.reason = reason
+    }
+
     public var description: String { "\"\(text.prefix(256))\" is not an image name: \(reason)" }
 }

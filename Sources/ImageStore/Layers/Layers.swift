@@ -1,0 +1,128 @@
+import Glibc
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// What is known of an extracted layer.
+struct LayerRecord: Codable, Sendable, Equatable {
+    static let fileName = "layer.json"
+    let diffID: Digest
+    /// Bytes of all regular files.
+    let bytes: Int64
+    let entries: Int
+    /// Device nodes of the archive, which are never made.
+    let droppedDevices: Int
+    /// Extended attributes that are never set (overlayfs's own, labels of the host's).
+    let droppedAttributes: Int
+}
+
+extension ImageStore {
+    /// The directory that holds a layer, whether it exists or not.
+    func layerPath(_ diffID: Digest) -> String { "\(root)/layers/\(diffID.algorithm.rawValue)-\(diffID.hex)" }
+
+    /// The lower directories of an image's root file system, top layer first, as overlayfs wants them.
+    ///
+    /// Layers that are not extracted yet are extracted now. Keep a `hold()` from before this call until the container that
+    /// uses them is recorded.
+    public func layers(of image: StoredImage, progress: ProgressHandler? = nil) throws -> [String] {
+        for (blob, diffID) in image.layers { try extract(blob, diffID: diffID, progress: progress) }
+        return image.layers.reversed().map { "\(layerPath($0.diffID))/root" }
+    }
+
+    /// Extracts one layer, unless it is there. Concurrent calls, also of other processes, extract once.
+    ///
+    /// - Parameter blob: the compressed layer; its blob must be in the store.
+    public func extract(_ blob: Descriptor, diffID: Digest, progress: ProgressHandler? = nil) throws {
+        guard case .layer(let compression) = blob.mediaType.kind else {
+            throw ImageStoreError.unknownMediaType(blob.mediaType.rawValue, of: "layer \(blob.digest)")
+        }
+        let final = layerPath(diffID)
+        if access(final, F_OK) == 0 {
+            progress?(TransferProgress(digest: blob.digest, phase: .exists, completed: blob.size, total: blob.size))
+            return
+        }
+        let hold = try hold()
+        try withExtendedLifetime(hold) {
+            guard let partial = try claimPartial(diffID) else { return }
+            do {
+                let rootDirectory = "\(partial.path)/root"
+                let record = try storing("extract layer \(diffID)") {
+                    try retrying("mkdir", rootDirectory) { mkdir(rootDirectory, 0o755) }
+                    let directory = try FileDescriptor.open(rootDirectory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+                    let source = try openBlob(blob.digest)
+                    let extraction = LayerExtraction(
+                        program: program, blob: blob, compression: compression, expected: diffID, progress: progress)
+                    return try extraction.run(source, into: directory)
+                }
+                try storing("record layer \(diffID)") {
+                    try replaceFile("\(partial.path)/\(LayerRecord.fileName)", with: try StrictJSONEncoder().encode(record))
+                    try retrying("rename", final) { rename(partial.path, final) }
+                }
+            } catch {
+                try TreeOperations(program: program).remove(partial.path)
+                throw error
+            }
+            progress?(TransferProgress(digest: blob.digest, phase: .done, completed: blob.size, total: blob.size))
+        }
+    }
+
+    /// A directory in which this process alone may extract, or nil when another one has finished the layer meanwhile.
+    ///
+    /// The claim is a lock on the directory itself, so that it moves along with the rename and ends with the process; what
+    /// a killed one has left is removed here.
+    private func claimPartial(_ diffID: Digest) throws -> PartialLayer? {
+        let path = "\(root)/layers/.partial-\(diffID.algorithm.rawValue)-\(diffID.hex)"
+        while true {
+            if mkdir(path, 0o700) != 0 && errno != EEXIST { throw ImageStoreError.failed(.last("mkdir", path), "extract layer \(diffID)") }
+            let lock: StoreHold
+            let isOurs: Bool
+            do {
+                lock = try StoreHold(directory: path, LOCK_EX)
+                isOurs = try lock.isStill(path)
+            } catch {
+                if error.errno == ENOENT { continue }  // Another process has just renamed or removed it.
+                throw ImageStoreError.failed(error, "lock \(path)")
+            }
+            if access(layerPath(diffID), F_OK) == 0 {
+                if isOurs { rmdir(path) }  // Empty: made above after the other process's rename.
+                return nil
+            }
+            if !isOurs { continue }
+            if try Self.entries(of: path).isEmpty { return PartialLayer(path: path, lock: lock) }
+            try TreeOperations(program: program).remove(path)
+        }
+    }
+
+    /// Removes a layer, or what is left of one, that nothing refers to.
+    func discardLayer(named name: String) throws {
+        let path = "\(root)/layers/\(name)"
+        // Renamed first: nobody finds half a layer under a layer's name, should this process be killed.
+        let doomed = name.hasPrefix(".removed-") ? path : "\(root)/layers/.removed-\(Self.uniqueSuffix())"
+        if doomed != path {
+            try storing("remove layer \(name)") { try retrying("rename", path) { rename(path, doomed) } }
+        }
+        try TreeOperations(program: program).remove(doomed)
+    }
+
+    /// Bytes of a layer: of its files where it has been extracted, else of the blob.
+    func layerSize(_ blob: Descriptor, _ diffID: Digest) throws -> Int64 {
+        let path = "\(layerPath(diffID))/\(LayerRecord.fileName)"
+        do {
+            return try Self.decode(LayerRecord.self, from: try readFile(path, limit: 1 << 16), called: path).bytes
+        } catch let error as KernelError where error.errno == ENOENT {
+            return blob.size
+        }
+    }
+}
+
+private struct PartialLayer {
+    let path: String
+    let lock: StoreHold
+}
+
+extension StoreHold {
+    /// A lock on a directory.
+    convenience init(directory: String, _ operation: Int32) throws(KernelError) {
+        try self.init(opening: try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), operation, directory)
+    }
+}
