@@ -17,6 +17,11 @@ public enum NetlinkRoute {
         public let address: IPAddress
         /// The network's prefix length: 0…32 or 0…128.
         public let prefixLength: Int
+
+        public init(address: IPAddress, prefixLength: Int) {
+            self.address = address
+            self.prefixLength = prefixLength
+        }
     }
 
     /// Brings an interface up. The kernel gives `lo` its addresses by then.

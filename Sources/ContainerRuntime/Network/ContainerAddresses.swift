@@ -42,6 +42,9 @@ public struct ContainerAddresses: Sendable, Equatable {
         ipv6Gateway = hostHasIPv6 ? IPAddress(bytes: Self.ipv6Network + [1]) : nil
     }
 
+    /// Where pasta answers DNS queries when the host has only IPv6 name servers.
+    var ipv6DNSForward: IPAddress? { ipv6 == nil ? nil : IPAddress(bytes: Self.ipv6Network + [0x53]) }
+
     /// The gateways. Pasta would map them to the host's loopback, but for `--no-map-gw`.
     public var gateways: [IPAddress] { [ipv4Gateway] + (ipv6Gateway.map { [$0] } ?? []) }
 }
