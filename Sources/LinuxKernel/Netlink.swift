@@ -183,8 +183,9 @@ public struct NetlinkSocket: ~Copyable, Sendable {
         let length: Int
         do throws(KernelError) {
             length = try retrying("recv", "netlink") { recv(descriptor.rawValue, &buffer, buffer.count, flags) }
-        } catch where !wait && error.errno == EAGAIN {
-            return nil
+        } catch {
+            if !wait && error.errno == EAGAIN { return nil }
+            throw error
         }
         guard length <= buffer.count else { throw KernelError(call: "recv", errno: EMSGSIZE, subject: "netlink") }
         return try Self.messages(in: buffer[..<length])

@@ -64,9 +64,10 @@ public enum NetlinkRoute {
             do throws(KernelError) {
                 let replies = try socket.dump(request, subject: "local routes")
                 result.formUnion(replies.filter { $0.type == newRoute }.compactMap { localRoute($0.body, family) })
-            } catch where [ENOENT, EOPNOTSUPP, EAFNOSUPPORT].contains(error.errno) {
+            } catch {
                 // No such table or family here (IPv6 disabled): then nothing is local by it.
-                continue
+                if [ENOENT, EOPNOTSUPP, EAFNOSUPPORT].contains(error.errno) { continue }
+                throw error
             }
         }
         return result
@@ -112,8 +113,9 @@ public struct AddressSubscription: ~Copyable, Sendable {
         while true {
             do throws(KernelError) {
                 guard try socket.receive(wait: false) != nil else { return changed }
-            } catch where error.errno == ENOBUFS {
+            } catch {
                 // More notices than fit were lost: that is a change as well, and the socket works on.
+                if error.errno != ENOBUFS { throw error }
             }
             changed = true
         }

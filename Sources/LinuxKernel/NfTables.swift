@@ -67,8 +67,10 @@ public struct NfTablesBatch: Sendable, Equatable {
             let part = rest.prefix(Self.intervalsPerMessage)
             rest = rest.dropFirst(part.count)
             append(.newSetElements, [.create]) {
-                    $0.attribute(2, text: name)
-                $0.nest(3) { list in part.forEach { Self.appendElements(of: $0, to: &list) } }
+                $0.attribute(2, text: name)
+                $0.nest(3) { list in
+                    for interval in part { Self.appendElements(of: interval, to: &list) }
+                }
             }
         }
     }
@@ -90,7 +92,9 @@ public struct NfTablesBatch: Sendable, Equatable {
     public mutating func addRule(to chain: String, _ expressions: [NfTablesExpression]) {
         append(.newRule, [.create, .append]) {
             $0.attribute(2, text: chain)
-            $0.nest(4) { list in expressions.forEach { $0.append(to: &list) } }
+            $0.nest(4) { list in
+                for expression in expressions { expression.append(to: &list) }
+            }
         }
     }
 

@@ -96,8 +96,9 @@ public struct PastaProcess: ~Copyable, Sendable {
     private static func reap(_ process: SpawnedProcess) throws(KernelError) -> Bool {
         do throws(KernelError) {
             return try process.wait() == .exited(0)
-        } catch where error.errno == ECHILD {
-            return true
+        } catch {
+            if error.errno == ECHILD { return true }
+            throw error
         }
     }
 }
@@ -110,8 +111,13 @@ extension PastaIdentity {
         let map = try readFile("/proc/self/uid_map", limit: 4096)
         let fields = map.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }.map { String(decoding: $0, as: UTF8.self) }
         guard geteuid() == 0, fields == ["0", "0", "4294967295"] else { return nil }
-        var device = stat()
-        guard stat("/dev/net/tun", &device) == 0 else { return .nobody }  // pasta will say that there is none
+        let device: stat
+        do throws(KernelError) {
+            device = try FileDescriptor.open("/dev/net/tun", O_PATH).status()
+        } catch {
+            if error.errno == ENOENT { return .nobody }  // pasta will say that there is none
+            throw error
+        }
         return device.st_mode & 0o006 == 0o006 ? .nobody : .root
     }
 }

@@ -7,7 +7,10 @@ import Testing
 
 /// The network of a container for real, with canaries: what must be closed is shown to be reachable without the rules.
 @Suite(
-    .serialized, .enabled("needs root, pasta and iproute2") { geteuid() == 0 && access("/usr/bin/pasta", X_OK) == 0 && access("/sbin/ip", X_OK) == 0 })
+    .serialized,
+    .enabled("needs root, pasta and iproute2") {
+        geteuid() == 0 && access("/usr/bin/pasta", X_OK) == 0 && access("/sbin/ip", X_OK) == 0
+    })
 struct OutboundNetworkTests {
     private func network(
         _ ports: [OutboundNetwork.PublishedPort] = [], forward: String? = "169.254.1.1", pasta: String = "/usr/bin/pasta"
@@ -24,10 +27,12 @@ struct OutboundNetworkTests {
 
     /// Installs the rules in the container; the socket stays open and works from outside, as the monitor uses it.
     private func close(_ host: HostAddresses, in test: TestNetwork, _ network: OutboundNetwork) throws -> EgressRules {
-        EgressRules(owning: FileDescriptor(owning: try test.inside(test.container) {
-            try ContainerNetwork.configureLoopback()
-            return try ContainerNetwork.closeHost(host, network: network).release().release()
-        }))
+        EgressRules(
+            owning: FileDescriptor(
+                owning: try test.inside(test.container) {
+                    try ContainerNetwork.configureLoopback()
+                    return try ContainerNetwork.closeHost(host, network: network).release().release()
+                }))
     }
 
     private let hostCanaries = ["192.0.2.2", "fd00:2::2", "169.254.169.254"]

@@ -103,12 +103,13 @@ final class TestNetwork {
 
     /// A listener; connections to it are completed by the kernel, nobody needs to accept.
     func listen(_ address: String, _ port: UInt16, in namespace: Int32) throws -> FileDescriptor {
-        FileDescriptor(owning: try inside(namespace) {
-            let socket = try TestSocket(address, port, SOCK_STREAM)
-            try retrying("bind", address) { socket.withAddress { bind(socket.number, $0, $1) } }
-            try retrying("listen", address) { Glibc.listen(socket.number, 8) }
-            return socket.number
-        })
+        FileDescriptor(
+            owning: try inside(namespace) {
+                let socket = try TestSocket(address, port, SOCK_STREAM)
+                try retrying("bind", address) { socket.withAddress { bind(socket.number, $0, $1) } }
+                try retrying("listen", address) { Glibc.listen(socket.number, 8) }
+                return socket.number
+            })
     }
 
     /// Connects over TCP; nil, or the error number.
@@ -171,9 +172,9 @@ struct TestSocket: Sendable {
         number = try retrying("socket", text) { socket(family, kind, 0) }
     }
 
-    func withAddress<Value>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Value) -> Value {
+    func withAddress(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
         name.withUnsafeBytes { raw in
-            body(raw.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t(raw.count))
+            raw.baseAddress.map { body($0.assumingMemoryBound(to: sockaddr.self), socklen_t(raw.count)) } ?? -1
         }
     }
 }
@@ -234,14 +235,19 @@ func run(_ command: String) throws {
 }
 
 func startThread(_ body: @escaping @Sendable () -> Void) throws -> pthread_t {
-    final class Box { let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body } }
+    final class Box {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
     var thread = pthread_t()
     let context = Unmanaged.passRetained(Box(body)).toOpaque()
-    let result = pthread_create(&thread, nil, { context in
-        guard let context else { return nil }
-        Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body()
-        return nil
-    }, context)
+    let result = pthread_create(
+        &thread, nil,
+        { context in
+            guard let context else { return nil }
+            Unmanaged<Box>.fromOpaque(context).takeRetainedValue().body()
+            return nil
+        }, context)
     if result != 0 { throw KernelError(call: "pthread_create", errno: result) }
     return thread
 }
