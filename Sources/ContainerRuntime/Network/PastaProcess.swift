@@ -113,7 +113,7 @@ extension PastaIdentity {
         guard geteuid() == 0, fields == ["0", "0", "4294967295"] else { return nil }
         let device: stat
         do throws(KernelError) {
-            device = try FileDescriptor.open("/dev/net/tun", O_PATH).status()
+            device = try FileDescriptor.open("/dev/net/tun", RootDirectory.pathOnly).status()
         } catch {
             if error.errno == ENOENT { return .nobody }  // pasta will say that there is none
             throw error
