@@ -9,7 +9,9 @@ public enum NetlinkRoute {
     private static let getRoute: UInt16 = 26  // RTM_GETROUTE
     private static let interfaceName: UInt16 = 3  // IFLA_IFNAME
     private static let interfaceUp: UInt32 = 1  // IFF_UP
+    private static let mainTable: UInt8 = 254  // RT_TABLE_MAIN
     private static let localTable: UInt8 = 255  // RT_TABLE_LOCAL
+    private static let unicastRoute: UInt8 = 1  // RTN_UNICAST
     private static let localRoute: UInt8 = 2  // RTN_LOCAL
 
     /// An address of an interface, with the network that it is in.
@@ -56,21 +58,40 @@ public enum NetlinkRoute {
     public static func localDestinations() throws(KernelError) -> Set<IPPrefix> {
         var result = Set(try interfaceAddresses().map { IPPrefix($0.address) })
         for family in [IPAddress.Family.v4, .v6] {
-            let socket = try NetlinkSocket(.route)
-            // struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, flags.
-            let request = NetlinkMessage(
-                type: getRoute, flags: [.request, .dump],
-                fixedPart: [family.number, 0, 0, 0, localTable, 0, 0, 0] + hostOrder(UInt32(0)))
-            do throws(KernelError) {
-                let replies = try socket.dump(request, subject: "local routes")
-                result.formUnion(replies.filter { $0.type == newRoute }.compactMap { localRoute($0.body, family) })
-            } catch {
-                // No such table or family here (IPv6 disabled): then nothing is local by it.
-                if [ENOENT, EOPNOTSUPP, EAFNOSUPPORT].contains(error.errno) { continue }
-                throw error
-            }
+            result.formUnion(try routes(of: family, table: localTable).compactMap { localRoute($0, family) })
         }
         return result
+    }
+
+    /// Whether packets to anywhere have a way out: a route of the main table with no destination of its own.
+    public static func hasDefaultRoute(_ family: IPAddress.Family) throws(KernelError) -> Bool {
+        try routes(of: family, table: mainTable).contains { isDefaultRoute($0, family) }
+    }
+
+    private static func routes(
+        of family: IPAddress.Family, table: UInt8
+    ) throws(KernelError) -> [ArraySlice<UInt8>] {
+        let socket = try NetlinkSocket(.route)
+        // struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, flags.
+        let request = NetlinkMessage(
+            type: getRoute, flags: [.request, .dump],
+            fixedPart: [family.number, 0, 0, 0, table, 0, 0, 0] + hostOrder(UInt32(0)))
+        do throws(KernelError) {
+            return try socket.dump(request, subject: "routes").filter { $0.type == newRoute }.map(\.body)
+        } catch {
+            // No such table or family here (IPv6 disabled): then it has no routes.
+            if [ENOENT, EOPNOTSUPP, EAFNOSUPPORT].contains(error.errno) { return [] }
+            throw error
+        }
+    }
+
+    static func isDefaultRoute(_ body: ArraySlice<UInt8>, _ family: IPAddress.Family) -> Bool {
+        var reader = NetlinkReader(body)
+        guard
+            reader.next(UInt8.self) == family.number, reader.next(UInt8.self) == 0, reader.take(2) != nil,
+            reader.next(UInt8.self) == mainTable, reader.take(2) != nil, reader.next(UInt8.self) == unicastRoute
+        else { return false }
+        return true
     }
 
     static func interfaceAddress(_ body: ArraySlice<UInt8>) -> InterfaceAddress? {
@@ -96,11 +117,15 @@ public enum NetlinkRoute {
 
 /// Tells when the addresses of a network namespace change: the one that the subscription was made in.
 public struct AddressSubscription: ~Copyable, Sendable {
-    private static let groups: UInt32 = 0x10 | 0x100  // RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+    private static let addresses: UInt32 = 0x10 | 0x100  // RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+    private static let routes: UInt32 = 0x40 | 0x400  // RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
 
     private let socket: NetlinkSocket
 
-    public init() throws(KernelError) { socket = try NetlinkSocket(.route, groups: Self.groups) }
+    /// - Parameter withRoutes: tell of routes too.
+    public init(withRoutes: Bool = false) throws(KernelError) {
+        socket = try NetlinkSocket(.route, groups: Self.addresses | (withRoutes ? Self.routes : 0))
+    }
 
     /// Readable when there is something to `drain()`.
     public var pollDescriptor: Int32 { socket.descriptor.rawValue }
@@ -108,6 +133,7 @@ public struct AddressSubscription: ~Copyable, Sendable {
     /// Takes all notices that have arrived.
     ///
     /// - Returns: whether anything changed since the last call. Read the addresses anew then.
+    @discardableResult
     public borrowing func drain() throws(KernelError) -> Bool {
         var changed = false
         while true {

@@ -46,6 +46,17 @@ import Testing
         #expect(NetlinkRoute.localRoute(body(table: 255, type: 2), .v6) == nil)
     }
 
+    @Test func aDefaultRouteHasNoDestination() {
+        func body(length: UInt8, table: UInt8, type: UInt8) -> ArraySlice<UInt8> {
+            [2, length, 0, 0, table, 0, 0, type, 0, 0, 0, 0] + [8, 0, 5, 0, 10, 1, 0, 1]
+        }
+        #expect(NetlinkRoute.isDefaultRoute(body(length: 0, table: 254, type: 1), .v4))
+        #expect(!NetlinkRoute.isDefaultRoute(body(length: 8, table: 254, type: 1), .v4))
+        #expect(!NetlinkRoute.isDefaultRoute(body(length: 0, table: 255, type: 1), .v4))
+        #expect(!NetlinkRoute.isDefaultRoute(body(length: 0, table: 254, type: 7), .v4))  // RTN_UNREACHABLE
+        #expect(!NetlinkRoute.isDefaultRoute(body(length: 0, table: 254, type: 1), .v6))
+    }
+
     @Test func aDatagramIsSplitAndACutOneIsRefused() throws {
         let one = NetlinkMessage(type: 20, flags: [], fixedPart: [1, 2, 3, 4]).encoded(sequence: 7)
         let both = try NetlinkSocket.messages(in: (one + one)[...])

@@ -125,6 +125,31 @@ struct OutboundNetworkTests {
         #expect(service.rawValue > 2)
     }
 
+    @Test func theContainerKnowsByItselfWhenItsNetworkIsThere() throws {
+        let test = try TestNetwork()
+        let world = try test.listen("203.0.113.7", 7001, in: test.world)
+        let addresses = try test.hostAddresses().containerAddresses
+        #expect(throws: KernelError(call: "poll", errno: ETIMEDOUT, subject: "the container's network")) {
+            try test.inside(test.container) { try ContainerNetwork.waitUntilConfigured(addresses, timeout: 1) }
+        }
+        // It waits before pasta starts, and connects at once, maybe before pasta reads its first packet.
+        let container = test.container
+        let waiter = ResultSlot<Int32>()
+        let thread = try startThread {
+            waiter.result = Result {
+                try inNewThread {
+                    try Namespaces.join(FileDescriptor(owning: dup(container)), [.network])
+                    try ContainerNetwork.waitUntilConfigured(addresses)
+                    return try TestNetwork.connectError("203.0.113.7", 7001) ?? 0
+                }
+            }
+        }
+        try test.connect(network())
+        pthread_join(thread, nil)
+        #expect(try waiter.result?.get() == 0)
+        #expect(world.rawValue > 2)
+    }
+
     @Test func failuresAreOneSentence() throws {
         let test = try TestNetwork()
         let taken = try test.listen("127.0.0.1", 8080, in: test.host)

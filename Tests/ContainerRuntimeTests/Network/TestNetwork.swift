@@ -114,18 +114,21 @@ final class TestNetwork {
 
     /// Connects over TCP; nil, or the error number.
     func connectError(_ address: String, _ port: UInt16, from namespace: Int32) throws -> Int32? {
-        try inside(namespace) {
-            let socket = try TestSocket(address, port, SOCK_STREAM)
-            defer { close(socket.number) }
-            if socket.withAddress({ Glibc.connect(socket.number, $0, $1) }) == 0 { return nil }
-            if errno != EINPROGRESS { return errno }
-            var waiting = pollfd(fd: socket.number, events: Int16(POLLOUT), revents: 0)
-            if poll(&waiting, 1, 3000) == 0 { return ETIMEDOUT }
-            var number: Int32 = 0
-            var length = socklen_t(4)
-            getsockopt(socket.number, SOL_SOCKET, SO_ERROR, &number, &length)
-            return number == 0 ? nil : number
-        }
+        try inside(namespace) { try Self.connectError(address, port) }
+    }
+
+    /// The same in the namespace that the calling thread is in.
+    static func connectError(_ address: String, _ port: UInt16) throws -> Int32? {
+        let socket = try TestSocket(address, port, SOCK_STREAM)
+        defer { close(socket.number) }
+        if socket.withAddress({ Glibc.connect(socket.number, $0, $1) }) == 0 { return nil }
+        if errno != EINPROGRESS { return errno }
+        var waiting = pollfd(fd: socket.number, events: Int16(POLLOUT), revents: 0)
+        if poll(&waiting, 1, 3000) == 0 { return ETIMEDOUT }
+        var number: Int32 = 0
+        var length = socklen_t(4)
+        getsockopt(socket.number, SOL_SOCKET, SO_ERROR, &number, &length)
+        return number == 0 ? nil : number
     }
 
     /// Sends a datagram and waits for an answer; nil when none comes within a second.
@@ -253,7 +256,7 @@ func startThread(_ body: @escaping @Sendable () -> Void) throws -> pthread_t {
 }
 
 /// Where a thread leaves its result; read only after the thread was joined.
-private final class ResultSlot<Value: Sendable>: @unchecked Sendable { var result: Result<Value, any Error>? }
+final class ResultSlot<Value: Sendable>: @unchecked Sendable { var result: Result<Value, any Error>? }
 
 /// Runs `body` on a thread of its own, which may change its network and mount namespaces: they end with it.
 func inNewThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) throws -> Value {
