@@ -30,11 +30,15 @@ public struct BundleExtension: Codable, Sendable, Equatable {
     public var preferredSteps: [String]
     /// Limits that were asked for, in words, to be reported `unavailable` where no cgroup can be had.
     public var cgroupRequired: Bool
+    /// Other containers of the same user have the same range of IDs.
+    public var sharesIDRange: Bool
+    /// The level that the confinement was made from, or nil.
+    public var level: String?
 
     public init(
         root: RootSource, lockMounts: Bool, landlock: LandlockPolicy?, network: NetworkPolicy, stdio: StandardStreams,
         log: LogPolicy?, exitCommand: [String]?, initProcess: Bool, userSpec: String?, networkNamespaceInside: Bool,
-        preferredSteps: [String], cgroupRequired: Bool
+        preferredSteps: [String], cgroupRequired: Bool, sharesIDRange: Bool = false, level: String? = nil
     ) {
         self.root = root
         self.lockMounts = lockMounts
@@ -48,6 +52,8 @@ public struct BundleExtension: Codable, Sendable, Equatable {
         self.networkNamespaceInside = networkNamespaceInside
         self.preferredSteps = preferredSteps
         self.cgroupRequired = cgroupRequired
+        self.sharesIDRange = sharesIDRange
+        self.level = level
     }
 }
 
