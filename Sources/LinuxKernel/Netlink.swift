@@ -167,8 +167,10 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     /// Gives the socket up.
     public consuming func releaseDescriptor() -> FileDescriptor { descriptor }
 
-    /// Sends messages in one datagram, numbered from 1.
+    /// Sends messages in one datagram, numbered from 1. What an exchange that failed left unread is thrown away first: it must
+    /// not be taken for an answer to this one.
     borrowing func send(_ messages: [NetlinkMessage]) throws(KernelError) {
+        while try receive(wait: false) != nil {}
         var datagram: [UInt8] = []
         for (index, message) in messages.enumerated() { datagram += message.encoded(sequence: UInt32(index + 1)) }
         try retrying("send", "netlink") { Glibc.send(descriptor.rawValue, datagram, datagram.count, 0) }

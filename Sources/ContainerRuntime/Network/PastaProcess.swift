@@ -53,6 +53,9 @@ public struct PastaProcess: ~Copyable, Sendable {
         }
     }
 
+    /// Readable when `waitUntilReady` has something to read: a caller with a loop of its own need not wait before that.
+    public var readinessDescriptor: Int32 { output.rawValue }
+
     /// Waits until the container's interface is configured, all ports are bound and pasta has shut itself in.
     ///
     /// - Parameter timeout: milliseconds.

@@ -83,6 +83,21 @@ struct OutboundNetworkTests {
         #expect(late.rawValue > 2)
     }
 
+    @Test func anUpdateThatFailsDoesNotCountForTheNext() throws {
+        let test = try TestNetwork()
+        let host = try test.hostAddresses()
+        let rules = try EgressRules(
+            owning: FileDescriptor(owning: test.inside(test.container) { try EgressRules().release().release() }))
+        // No table yet: every message of the batch is answered with an error.
+        for _ in 0..<2 {
+            #expect(throws: KernelError(call: "netlink", errno: ENOENT, subject: "nf_tables table inet coffer")) {
+                try ContainerNetwork.update(rules, host)
+            }
+        }
+        try rules.install(hostAddresses: host.destinations, dnsForward: nil)
+        try ContainerNetwork.update(rules, host)
+    }
+
     @Test func aRangeThatALocalRouteClaimsIsClosed() throws {
         let test = try TestNetwork()
         try test.inside(test.host) { try run("ip route add local 198.51.100.0/24 dev lo") }
@@ -123,6 +138,18 @@ struct OutboundNetworkTests {
         withExtendedLifetime(names) {}
         withExtendedLifetime(rules) {}
         #expect(service.rawValue > 2)
+    }
+
+    @Test func datagramsToAPortPublishedOnLoopbackAreAnsweredWithoutTracking() throws {
+        let test = try TestNetwork()
+        let published = network([port("127.0.0.1", 5353, 5353, .udp)])
+        try test.connect(published)
+        let rules = try close(try test.hostAddresses(), in: test, published)
+        let names = try test.answer("0.0.0.0", 5353, in: test.container)
+        #expect(try test.ask("127.0.0.1", 5353, "who?", from: test.host) == "answer to who?")
+        #expect(try test.ask("192.0.2.2", 5353, "who?", from: test.world) == nil)
+        withExtendedLifetime(names) {}
+        withExtendedLifetime(rules) {}
     }
 
     @Test func theContainerKnowsByItselfWhenItsNetworkIsThere() throws {
