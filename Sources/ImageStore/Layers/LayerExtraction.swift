@@ -20,7 +20,7 @@ struct LayerExtraction {
     func run(_ source: borrowing FileDescriptor, into directory: borrowing FileDescriptor) throws -> LayerRecord {
         let namespace = try OwnerNamespace.forLayers()
         var inflater: Inflater?
-        if compression != .none { inflater = try Inflater.start(program, compression, source) }
+        if compression != .none { inflater = try Inflater.start(program, compression.rawValue, source) }
         let stream = inflater?.output.rawValue ?? source.rawValue
         let limits = UnpackLimits(compressedBytes: blob.size)
         let ids = ImageIDs(offset: namespace.imageIDOffset, count: namespace.imageIDCount)

@@ -32,38 +32,61 @@ extension ImageStore {
     /// Extracts one layer, unless it is there. Concurrent calls, also of other processes, extract once.
     ///
     /// - Parameter blob: the compressed layer; its blob must be in the store.
+    /// - Throws: `ImageStoreError.badLayer`, `.diffIDMismatch`, `.noSpace`; nothing of the layer is then kept.
     public func extract(_ blob: Descriptor, diffID: Digest, progress: ProgressHandler? = nil) throws {
         guard case .layer(let compression) = blob.mediaType.kind else {
             throw ImageStoreError.unknownMediaType(blob.mediaType.rawValue, of: "layer \(blob.digest)")
         }
-        let final = layerPath(diffID)
-        if access(final, F_OK) == 0 {
+        if access(layerPath(diffID), F_OK) == 0 {
             progress?(TransferProgress(digest: blob.digest, phase: .exists, completed: blob.size, total: blob.size))
             return
         }
         let hold = try hold()
         try withExtendedLifetime(hold) {
             guard let partial = try claimPartial(diffID) else { return }
-            do {
-                let rootDirectory = "\(partial.path)/root"
-                let record = try storing("extract layer \(diffID)") {
-                    try retrying("mkdir", rootDirectory) { mkdir(rootDirectory, 0o755) }
-                    let directory = try FileDescriptor.open(rootDirectory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-                    let source = try openBlob(blob.digest)
-                    let extraction = LayerExtraction(
-                        program: program, blob: blob, compression: compression, expected: diffID, progress: progress)
-                    return try extraction.run(source, into: directory)
-                }
-                try storing("record layer \(diffID)") {
-                    try replaceFile("\(partial.path)/\(LayerRecord.fileName)", with: try StrictJSONEncoder().encode(record))
-                    try retrying("rename", final) { rename(partial.path, final) }
-                }
-            } catch {
-                try TreeOperations(program: program).remove(partial.path)
-                throw error
-            }
-            progress?(TransferProgress(digest: blob.digest, phase: .done, completed: blob.size, total: blob.size))
+            try extract(blob, compression, expected: diffID, in: partial, progress: progress)
         }
+        progress?(TransferProgress(digest: blob.digest, phase: .done, completed: blob.size, total: blob.size))
+    }
+
+    /// Extracts a layer whose diffID is not known yet. - Returns: its diffID.
+    func extractUnknown(_ blob: Descriptor, _ compression: MediaType.Compression, progress: ProgressHandler?) throws -> Digest {
+        // Claimed under the blob's digest; for a plain layer that is the diffID already.
+        guard let partial = try claimPartial(blob.digest) else { return blob.digest }
+        return try extract(blob, compression, expected: nil, in: partial, progress: progress)
+    }
+
+    @discardableResult
+    private func extract(
+        _ blob: Descriptor, _ compression: MediaType.Compression, expected: Digest?, in partial: PartialLayer,
+        progress: ProgressHandler?
+    ) throws -> Digest {
+        let rootDirectory = "\(partial.path)/root"
+        do {
+            return try storing("extract layer \(blob.digest)") {
+                try retrying("mkdir", rootDirectory) { mkdir(rootDirectory, 0o755) }
+                let directory = try FileDescriptor.open(rootDirectory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+                let extraction = LayerExtraction(
+                    program: program, blob: blob, compression: compression, expected: expected, progress: progress)
+                let record = try extraction.run(try openBlob(blob.digest), into: directory)
+                try replaceFile("\(partial.path)/\(LayerRecord.fileName)", with: try StrictJSONEncoder().encode(record))
+                let final = layerPath(record.diffID)
+                if rename(partial.path, final) != 0 {
+                    // The same content was there already, under a name that was not known before.
+                    guard errno == EEXIST || errno == ENOTEMPTY else { throw KernelError.last("rename", final) }
+                    try TreeOperations(program: program).remove(partial.path)
+                }
+                return record.diffID
+            }
+        } catch {
+            discardPartial(partial.path)
+            throw error
+        }
+    }
+
+    /// The failure that led here is the one to report; what cannot be removed now is removed before the next attempt.
+    private func discardPartial(_ path: String) {
+        do { try TreeOperations(program: program).remove(path) } catch { return }
     }
 
     /// A directory in which this process alone may extract, or nil when another one has finished the layer meanwhile.

@@ -78,6 +78,14 @@ final class ByteSource {
         }
     }
 
+    /// Hands everything up to the end on, piece by piece.
+    func forEachPiece(_ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        repeat {
+            if start < end { try body(UnsafeRawBufferPointer(rebasing: buffer[start..<end])) }
+            start = end
+        } while try fill()
+    }
+
     /// Reads to the end. - Returns: whether all the rest was zero bytes.
     func drain() throws -> Bool {
         var allZero = true

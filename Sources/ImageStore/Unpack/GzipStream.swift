@@ -4,7 +4,7 @@ import LinuxKernel
 /// Decompresses gzip (RFC 1952) with ISA-L: one member or several, each with its checksum and length verified.
 enum GzipStream {
     /// - Throws: `UnpackFailure` for damaged, truncated or foreign input; `KernelError`.
-    static func decompress(from input: Int32, to output: Int32) throws {
+    static func decompress(from input: inout StreamInput, to output: Int32) throws {
         let inBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
         let outBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
         let state = UnsafeMutablePointer<inflate_state>.allocate(capacity: 1)
@@ -24,7 +24,7 @@ enum GzipStream {
         while true {
             // One member.
             if state.pointee.avail_in == 0 {
-                let count = try StreamIO.read(input, into: inBuffer)
+                let count = try input.read(into: inBuffer)
                 if count == 0 {
                     if isFirst { throw UnpackFailure("the gzip stream is empty", isEarlyEnd: true) }
                     break
@@ -36,7 +36,7 @@ enum GzipStream {
             if state.pointee.next_in.pointee != 0x1f {
                 throw UnpackFailure(isFirst ? "it is not gzip, as its media type says" : "there is garbage behind the gzip stream")
             }
-            try member(state, inBuffer, outBytes, input, output)
+            try member(state, inBuffer, outBytes, &input, output)
             isFirst = false
             isal_inflate_reset(state)
             state.pointee.crc_flag = UInt32(ISAL_GZIP)
@@ -46,7 +46,7 @@ enum GzipStream {
 
     private static func member(
         _ state: UnsafeMutablePointer<inflate_state>, _ inBuffer: UnsafeMutableRawBufferPointer,
-        _ outBytes: UnsafeMutableBufferPointer<UInt8>, _ input: Int32, _ output: Int32
+        _ outBytes: UnsafeMutableBufferPointer<UInt8>, _ input: inout StreamInput, _ output: Int32
     ) throws {
         while true {
             let result = isal_inflate(state)
@@ -56,7 +56,7 @@ enum GzipStream {
             if state.pointee.avail_out == 0 { try flush(state, outBytes, output) }
             if state.pointee.block_state == ISAL_BLOCK_FINISH { return }
             if state.pointee.avail_in == 0 && state.pointee.avail_out > 0 {
-                let count = try StreamIO.read(input, into: inBuffer)
+                let count = try input.read(into: inBuffer)
                 if count == 0 { throw UnpackFailure("the gzip stream is truncated", isEarlyEnd: true) }
                 state.pointee.next_in = inBuffer.bindMemory(to: UInt8.self).baseAddress
                 state.pointee.avail_in = UInt32(count)
@@ -68,7 +68,7 @@ enum GzipStream {
         _ state: UnsafeMutablePointer<inflate_state>, _ outBytes: UnsafeMutableBufferPointer<UInt8>, _ output: Int32
     ) throws {
         let count = outBytes.count - Int(state.pointee.avail_out)
-        try StreamIO.writeAll(output, UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: outBytes[..<count])))
+        try StreamOutput.writeAll(output, UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: outBytes[..<count])))
         state.pointee.next_out = outBytes.baseAddress
         state.pointee.avail_out = UInt32(outBytes.count)
     }

@@ -16,10 +16,12 @@ struct Inflater {
 
     /// Starts decompressing.
     ///
-    /// - Parameter source: the compressed stream, read from its current offset on.
+    /// - Parameters:
+    ///   - algorithm: a `MediaType.Compression`, or `InflateProgram.detect`.
+    ///   - source: the compressed stream, read from its current offset on.
     /// - Returns: the process, with the end of the pipe to read from.
     static func start(
-        _ program: String, _ compression: MediaType.Compression, _ source: borrowing FileDescriptor
+        _ program: String, _ algorithm: String, _ source: borrowing FileDescriptor
     ) throws(KernelError) -> Inflater {
         let (readEnd, writeEnd) = try makePipe()
         let output = FileDescriptor(owning: readEnd)
@@ -31,7 +33,7 @@ struct Inflater {
         let ours = FileDescriptor(owning: ends.0)
         let theirs = FileDescriptor(owning: ends.1)
         let process = try SpawnedProcess.start(
-            program, ["coffer", "internal", "inflate", compression.rawValue],
+            program, ["coffer", "internal", "inflate", algorithm],
             descriptors: [source.rawValue, input.rawValue, 2, theirs.rawValue])
         return Inflater(process: process, complaints: SharedDescriptor(ours), output: SharedDescriptor(output))
     }
@@ -74,16 +76,23 @@ final class SharedDescriptor {
 
 /// The inflating process's own code.
 enum InflateProgram {
+    /// In place of an algorithm: look at the first bytes, and pass on what is not compressed.
+    static let detect = "detect"
+
     /// - Returns: the exit status.
     static func main(_ algorithm: String) throws -> Int32 {
-        guard let compression = MediaType.Compression(rawValue: algorithm), compression != .none else { return 2 }
         do {
             let root = try FileDescriptor.open("/", RootDirectory.pathOnly | O_DIRECTORY)
             try SandboxRestriction.inflate.apply(root: root)
+            var input = StreamInput(0)
+            let isDetected = algorithm == Self.detect
+            guard let compression = isDetected
+                ? try StreamFormat.compression(of: try input.peek(StreamFormat.magicBytes)) : MediaType.Compression(rawValue: algorithm)
+            else { throw UnpackFailure("the compression \(algorithm) is not known") }
             switch compression {
-            case .gzip: try GzipStream.decompress(from: 0, to: 1)
-            case .zstd: try ZstandardStream.decompress(from: 0, to: 1)
-            case .none: break
+            case .gzip: try GzipStream.decompress(from: &input, to: 1)
+            case .zstd: try ZstandardStream.decompress(from: &input, to: 1)
+            case .none: try StreamOutput.copy(from: &input, to: 1)
             }
             return 0
         } catch {
@@ -94,16 +103,51 @@ enum InflateProgram {
     }
 }
 
-/// Reads and writes of a stream process, in whole buffers.
-enum StreamIO {
-    static func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer) throws(KernelError) -> Int {
-        try retrying("read") { Glibc.read(descriptor, buffer.baseAddress, buffer.count) }
+/// A stream process's input: bytes that were looked at already, then the descriptor.
+struct StreamInput {
+    let descriptor: Int32
+    private(set) var pending: [UInt8] = []
+
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    /// Looks at the first bytes, at most `count`, without consuming them.
+    mutating func peek(_ count: Int) throws(KernelError) -> [UInt8] {
+        while pending.count < count {
+            var part = [UInt8](repeating: 0, count: count - pending.count)
+            let length = try retrying("read") { part.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) } }
+            if length == 0 { break }
+            pending += part[..<length]
+        }
+        return Array(pending.prefix(count))
     }
 
+    /// - Returns: how many bytes were read; 0 at the end.
+    mutating func read(into buffer: UnsafeMutableRawBufferPointer) throws(KernelError) -> Int {
+        if pending.isEmpty { return try retrying("read") { Glibc.read(descriptor, buffer.baseAddress, buffer.count) } }
+        let count = min(pending.count, buffer.count)
+        buffer.copyBytes(from: pending[..<count])
+        pending.removeFirst(count)
+        return count
+    }
+}
+
+/// Writes of a stream process, in whole buffers.
+enum StreamOutput {
     static func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(KernelError) {
         var offset = 0
         while offset < bytes.count {
             offset += try retrying("write") { Glibc.write(descriptor, bytes.baseAddress.map { $0 + offset }, bytes.count - offset) }
+        }
+    }
+
+    /// Passes a stream on as it is.
+    static func copy(from input: inout StreamInput, to output: Int32) throws(KernelError) {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        defer { buffer.deallocate() }
+        while true {
+            let count = try input.read(into: buffer)
+            if count == 0 { return }
+            try writeAll(output, UnsafeRawBufferPointer(rebasing: buffer[..<count]))
         }
     }
 }

@@ -7,7 +7,7 @@ enum ZstandardStream {
     private static let windowLog: Int32 = 27
 
     /// - Throws: `UnpackFailure` for damaged, truncated or foreign input; `KernelError`.
-    static func decompress(from input: Int32, to output: Int32) throws {
+    static func decompress(from input: inout StreamInput, to output: Int32) throws {
         guard let context = ZSTD_createDCtx() else { throw KernelError(call: "ZSTD_createDCtx", errno: 12) }
         let inBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
         let outBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
@@ -20,7 +20,7 @@ enum ZstandardStream {
         var needed = 1  // 0 exactly at the end of a frame
         var isEmpty = true
         while true {
-            let count = try StreamIO.read(input, into: inBuffer)
+            let count = try input.read(into: inBuffer)
             if count == 0 { break }
             isEmpty = false
             var source = ZSTD_inBuffer(src: inBuffer.baseAddress, size: count, pos: 0)
@@ -29,7 +29,7 @@ enum ZstandardStream {
                 var target = ZSTD_outBuffer(dst: outBuffer.baseAddress, size: outBuffer.count, pos: 0)
                 needed = try check(ZSTD_decompressStream(context, &target, &source))
                 isFull = target.pos == target.size
-                try StreamIO.writeAll(output, UnsafeRawBufferPointer(rebasing: outBuffer[..<target.pos]))
+                try StreamOutput.writeAll(output, UnsafeRawBufferPointer(rebasing: outBuffer[..<target.pos]))
                 if needed == 0 { isFull = false }
             }
         }
