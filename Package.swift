@@ -61,7 +61,7 @@ let package = Package(
         .target(
             name: "ContainerEngine",
             dependencies: [
-                "ImageStore", "Confinement", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "Rendering",
+                "ImageStore", "Confinement", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "CLinux", "OCISpec", "Rendering",
                 "StrictJSON", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: strict),
 

@@ -55,7 +55,7 @@ public struct Engine: Sendable {
         case .creating: return .creating
         case .created: return .created
         case .removing: return .removing
-        case .started: break
+        case .started, .launching: break
         }
         let state = try RuntimeState.load(directory.state)
         if let lostAt = record.monitorLostAt { return .lost(state, at: lostAt) }

@@ -29,7 +29,7 @@ public struct EngineError: Error, Sendable, Equatable, CustomStringConvertible {
 
 extension EngineError {
     /// No container has this name or ID; Docker's text, which scripts match.
-    static func noSuchContainer(_ reference: String) -> EngineError {
+    public static func noSuchContainer(_ reference: String) -> EngineError {
         EngineError("No such container: \(reference)", code: .failure)
     }
 }

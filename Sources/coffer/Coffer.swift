@@ -19,9 +19,14 @@ struct Coffer: ParsableCommand {
     /// Commands that have commands of their own.
     static let groups: Set<String> = ["container", "image"]
 
-    static let runCommands: [any ParsableCommand.Type] = []
-    static let lookCommands: [any ParsableCommand.Type] = [ListCommand.self, InspectCommand.self]
-    static let endCommands: [any ParsableCommand.Type] = []
+    static let runCommands: [any ParsableCommand.Type] = [StartCommand.self, AttachCommand.self]
+    static let lookCommands: [any ParsableCommand.Type] = [
+        ListCommand.self, InspectCommand.self, LogsCommand.self, PortCommand.self, WaitCommand.self,
+    ]
+    static let endCommands: [any ParsableCommand.Type] = [
+        StopCommand.self, KillCommand.self, RestartCommand.self, PauseCommand.self, UnpauseCommand.self, RenameCommand.self,
+        RemoveCommand.self,
+    ]
     static let imageCommands: [any ParsableCommand.Type] = []
 }
 

@@ -35,3 +35,23 @@ extension Invocation {
         if !failures.isEmpty { throw ContainedExit(code: 1) }
     }
 }
+
+extension Invocation {
+    /// Does something to each of several containers and prints what it answers; failures do not keep the others from it.
+    static func forEach(_ names: [String], _ action: (String) throws(EngineError) -> String?) throws {
+        var failures: [EngineError] = []
+        for name in names {
+            do throws(EngineError) {
+                if let line = try action(name) { Terminal.write(line + "\n", to: 1) }
+            } catch {
+                failures.append(error)
+            }
+        }
+        try finish(failures)
+    }
+
+    /// Ends a command as the container in the foreground did.
+    static func end(_ end: ForegroundEnd?) throws {
+        if case .exited(let code) = end, code != 0 { throw ContainedExit(code: code) }
+    }
+}

@@ -13,7 +13,7 @@ extension Engine {
         let directory = root.container(record.id)
         switch record.phase {
         case .created: return Container(record: record, directory: directory, status: .created)
-        case .started where record.monitorLostAt != nil:
+        case .started where record.monitorLostAt != nil, .launching where record.monitorLostAt != nil:
             return Container(record: record, directory: directory, status: try status(of: record, directory))
         default: break
         }
@@ -47,7 +47,7 @@ extension Engine {
         case .creating, .removing:
             try erase(current)
             return nil
-        case .started: break
+        case .started, .launching: break
         }
         let state = try RuntimeState.load(directory.state)
         if let state, state.status == .exited {
@@ -62,8 +62,12 @@ extension Engine {
             try erase(current)
             return nil
         }
-        // Never seen running: as if `start` had not been called.
+        // Never seen running: as if `run` or `start` had not been called.
         guard let state else {
+            if current.phase == .launching {
+                try erase(current)
+                return nil
+            }
             try database.setPhase(.created, of: current.id)
             return Container(record: current, directory: directory, status: .created)
         }
@@ -76,7 +80,7 @@ extension Engine {
     /// looks. It is given a second.
     private func settleUnlocked(_ record: ContainerRecord, _ directory: ContainerDirectory) throws(EngineError) -> Container? {
         let age = nanosecondsNow() - record.created
-        if record.phase == .creating, age >= 0, age < 1_000_000_000 {
+        if record.phase == .creating || record.phase == .launching, age >= 0, age < 1_000_000_000 {
             return Container(record: record, directory: directory, status: .creating)
         }
         try erase(record)
@@ -163,10 +167,10 @@ extension Engine {
             if try database.container(id: name) != nil { continue }
             do {
                 guard let lock = try ContainerLock.take(root.container(name).lock) else { continue }
-                try eraseDirectory(root.container(name), rangeStart: nil)
+                try removeTree(root.container(name).path)
                 _ = consume lock
             } catch let error as KernelError where error.errno == ENOENT {
-                try eraseDirectory(root.container(name), rangeStart: nil)
+                try removeTree(root.container(name).path)
             } catch {
                 throw EngineError("\(root.containers)/\(name): \(error)")
             }

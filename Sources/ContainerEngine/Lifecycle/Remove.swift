@@ -5,21 +5,56 @@ extension Engine {
     /// Removes a container's directory and then its row. The caller holds its lock, or knows that nobody can.
     ///
     /// The row goes last: as long as it is there, whatever is left will be found.
-    func erase(_ record: ContainerRecord) throws(EngineError) {
-        try eraseDirectory(root.container(record.id), rangeStart: record.rangeStart)
-        let volumes = try database.anonymousVolumes(onlyOf: record.id)
+    ///
+    /// - Parameter volumes: remove its anonymous volumes too.
+    func erase(_ record: ContainerRecord, volumes: Bool = true) throws(EngineError) {
+        try removeTree(root.container(record.id).path)
+        let orphans = volumes && record.hasVolumes ? try database.anonymousVolumes(onlyOf: record.id) : []
         try database.delete(record.id)
-        for volume in volumes { try removeVolume(volume) }
+        for volume in orphans { try removeVolume(volume) }
+    }
+
+    /// `rm`: removes a container that does not run; with `force` it is killed first.
+    ///
+    /// - Throws: `EngineError` when it runs and `force` is false.
+    public func remove(_ reference: String, force: Bool, volumes: Bool) throws(EngineError) {
+        let container = try container(reference)
+        let name = container.record.name
+        if container.status.isRunning {
+            let word = container.status.word
+            guard force else {
+                throw EngineError(
+                    "cannot remove container \"/\(name)\": container is \(word)",
+                    remedy: "stop the container before removing or force remove", code: .failure)
+            }
+            try end(container, signal: .kill, timeout: 0)
+        }
+        guard let lock = try takeLock(container, waiting: 10_000) else {
+            throw EngineError("cannot remove container \"/\(name)\": another command is working on it", code: .failure)
+        }
+        try erase(container.record, volumes: volumes || container.record.autoRemove)
+        _ = consume lock
+    }
+
+    /// The container's lock, or nil when somebody else holds it for longer than `waiting` milliseconds.
+    func takeLock(_ container: Container, waiting: Int) throws(EngineError) -> ContainerLock? {
+        do {
+            for attempt in 0...waiting {
+                if let lock = try ContainerLock.take(container.directory.lock, create: attempt == 0) { return lock }
+                usleep(1000)
+            }
+            return nil
+        } catch {
+            // The directory went with another command's removal.
+            if error.errno == ENOENT { throw .noSuchContainer(container.record.name) }
+            throw EngineError("\(container.directory.lock) cannot be locked: \(error.reason)")
+        }
     }
 
     /// Removes a volume's directory and its row.
     func removeVolume(_ name: String) throws(EngineError) {
         try removeTree(root.volumes + "/" + name)
         try database.deleteVolume(name)
-    }
-
-    func eraseDirectory(_ directory: ContainerDirectory, rangeStart: UInt32?) throws(EngineError) {
-        try removeTree(directory.path)
     }
 
     /// Removes a tree of the engine. A user's containers own files that the user may not remove; those go in the owner

@@ -6,6 +6,9 @@ public struct ContainerRecord: Sendable, Equatable {
         case creating
         /// Complete, never started.
         case created
+        /// `run` is on its way: like `creating` until the monitor has written a state, like `started` from then on. It saves
+        /// `run` a transaction between the two.
+        case launching
         /// A monitor has been asked to run it at least once.
         case started
         /// Being removed.
@@ -51,6 +54,9 @@ public struct ContainerRecord: Sendable, Equatable {
         startError = ""
         startErrorCode = 0
     }
+
+    /// Whether volumes may have to go with it; a container without any is spared the question.
+    var hasVolumes: Bool { details.contains("\"volume\"") }
 
     public var shortID: String { String(id.prefix(12)) }
 }
