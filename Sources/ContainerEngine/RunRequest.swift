@@ -29,7 +29,8 @@ public struct RunRequest: Codable, Sendable, Equatable {
     /// `-P`: publish every port that the image exposes.
     public var publishAll = false
     public var exposedPorts: [String] = []
-    public var network = NetworkMode.outbound
+    /// nil leaves it to the level.
+    public var network: NetworkMode?
     public var extraHosts: [HostEntry] = []
     public var dnsServers: [String] = []
     public var dnsSearch: [String] = []

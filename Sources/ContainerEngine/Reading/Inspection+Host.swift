@@ -12,7 +12,7 @@ extension Inspection {
             "Binds": binds,
             "ContainerIDFile": "",
             "LogConfig": ["Type": .string(request.logDriver.rawValue), "Config": [:]],
-            "NetworkMode": .string(request.network.rawValue),
+            "NetworkMode": .string(details.network.rawValue),
             "PortBindings": portBindings(withExposed: false),
             "RestartPolicy": ["Name": "no", "MaximumRetryCount": 0],
             "AutoRemove": .bool(request.autoRemove),

@@ -139,7 +139,7 @@ public struct Inspection: Sendable {
             "Ports": container.status.isRunning ? portBindings(withExposed: true) : [:],
             "IPAddress": .string(address),
             "Networks": .object([
-                request.network.rawValue: ["IPAddress": .string(address), "Aliases": [], "NetworkID": .string(request.network.rawValue)]
+                details.network.rawValue: ["IPAddress": .string(address), "Aliases": [], "NetworkID": .string(details.network.rawValue)]
             ]),
         ]
     }

@@ -42,7 +42,7 @@ public struct ContainerListing: Sendable, Equatable {
             }
         }
         localVolumes = details.mounts.filter { $0.type == "volume" }.count
-        network = details.request.network.rawValue
+        network = details.network.rawValue
         level = details.request.security.level
     }
 }

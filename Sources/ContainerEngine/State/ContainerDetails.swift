@@ -27,6 +27,7 @@ public struct ContainerDetails: Codable, Sendable, Equatable {
     /// "sha256:…" of the manifest.
     public var imageDigest: String
     public var hostname: String
+    public var network: NetworkMode
     /// Whether the range of IDs is the container's alone.
     public var rangeIsShared: Bool
     /// What relaxes or strengthens the level, one sentence each, with prices.
@@ -49,6 +50,7 @@ public struct ContainerDetails: Codable, Sendable, Equatable {
         imageReference = request.image
         imageDigest = ""
         hostname = ""
+        network = request.network ?? .outbound
         rangeIsShared = false
         relaxations = []
     }

@@ -70,7 +70,7 @@ struct ContainerOptions: ParsableArguments {
     }
 
     private func fillNetwork(_ request: inout RunRequest) throws {
-        if let mode = network.network { request.network = try Self.networkMode(mode) } else if confinement.level == "strict" { request.network = .none }
+        request.network = try network.network.map(Self.networkMode)
         request.ports = try network.publish.flatMap { try PortMapping.parse($0) }
         request.publishAll = network.publishAll
         request.exposedPorts = network.expose
@@ -81,11 +81,6 @@ struct ContainerOptions: ParsableArguments {
         request.dnsOptions = network.dnsOption
         if request.network == .host, let hostname = network.hostname, confinement.uts == "host" {
             throw EngineError("conflicting options: hostname '\(hostname)' and the host's UTS namespace")
-        }
-        if request.network != .outbound, !request.ports.isEmpty || request.publishAll {
-            throw EngineError(
-                "-p needs a network to publish from, and this container's is '\(request.network.rawValue)'",
-                remedy: "leave -p out, or use --network outbound")
         }
     }
 

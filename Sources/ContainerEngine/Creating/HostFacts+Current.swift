@@ -1,0 +1,49 @@
+import Confinement
+import Glibc
+import LinuxKernel
+
+extension HostFacts {
+    /// The machine as it is, for a container that gets `range`.
+    static func current(isRootful: Bool, range: Confinement.IDRange) throws(EngineError) -> HostFacts {
+        var names = utsname()
+        if uname(&names) != 0 { throw EngineError("uname: \(KernelError.last("uname").reason)") }
+        let release = withUnsafeBytes(of: &names.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        guard let kernel = KernelVersion(release) else { throw EngineError("the kernel's version \(release) cannot be read") }
+        if kernel < KernelVersion(major: 5, minor: 12) {
+            throw EngineError("the kernel is Linux \(release)", remedy: "Coffer needs Linux 5.12 or newer")
+        }
+        var limit = rlimit()
+        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 { throw EngineError("getrlimit: \(KernelError.last("getrlimit").reason)") }
+        return HostFacts(
+            kernel: kernel, isRoot: isRootful, invokingUID: geteuid(), invokingGID: getegid(), range: range,
+            memoryBytes: UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE)))),
+            possibleCPUs: max(1, sysconf(Int32(_SC_NPROCESSORS_CONF))), openFilesHardLimit: UInt64(limit.rlim_max),
+            lastCapability: try lastCapability(), appArmor: appArmorSupport(), seLinux: seLinuxSupport())
+    }
+
+    private static func lastCapability() throws(EngineError) -> UInt8 {
+        do {
+            let text = String(decoding: try readFile("/proc/sys/kernel/cap_last_cap", limit: 16), as: UTF8.self)
+            if let value = UInt8(text.prefix { $0.isNumber }) { return value }
+        } catch {
+            throw EngineError("/proc/sys/kernel/cap_last_cap cannot be read: \(error.reason)")
+        }
+        throw EngineError("/proc/sys/kernel/cap_last_cap holds no number")
+    }
+
+    /// The profile that this package installs; where it is loaded, every container gets it.
+    private static func appArmorSupport() -> AppArmorSupport {
+        guard access("/sys/kernel/security/apparmor/profiles", F_OK) == 0 else { return .absent }
+        // Only root may list loaded profiles; a user's containers get the profile where its cache says that it is installed.
+        let isInstalled = access("/etc/apparmor.d/coffer-default", F_OK) == 0
+        return .present(defaultProfile: isInstalled ? "coffer-default" : "")
+    }
+
+    /// A pair of MCS categories of this container's own, so that equal types do not open containers to each other.
+    private static func seLinuxSupport() -> SELinuxSupport {
+        guard access("/sys/fs/selinux/enforce", F_OK) == 0 else { return .absent }
+        let first = Int.random(in: 0..<1024)
+        let second = (first + Int.random(in: 1..<1024)) % 1024
+        return .present(categories: "c\(min(first, second)),c\(max(first, second))")
+    }
+}
