@@ -1,4 +1,5 @@
 import ContainerEngine
+import ImageStore
 import Rendering
 
 /// Hidden commands: what this program runs as a child of itself. None is for users, and none is documented.
@@ -7,10 +8,15 @@ enum InternalCommands {
     /// - Returns: the exit code.
     static func run(_ arguments: [String]) -> Int32 {
         switch (arguments.first, arguments.count) {
-        case ("remove-tree", 2): return OwnedTrees.serve { try TreeRemoval.remove(arguments[1]) }
+        case ("change-owner", 4):
+            guard let uid = UInt32(arguments[2]), let gid = UInt32(arguments[3]) else { break }
+            return OwnedTrees.serve { try TreeOwner.change(arguments[1], uid: uid, gid: gid) }
+        case ("settle", 3): return Engine.settleEnded(in: arguments[1], id: arguments[2])
         default:
-            Terminal.write("coffer: 'internal' is for the program itself\n", to: 2)
-            return 125
+            // Extraction, trees and decompression belong to the image store.
+            if let code = InternalCommand.run(["coffer", "internal"] + arguments) { return code }
         }
+        Terminal.write("coffer: 'internal' is for the program itself\n", to: 2)
+        return 125
     }
 }

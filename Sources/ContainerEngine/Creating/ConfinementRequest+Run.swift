@@ -1,5 +1,6 @@
 import Confinement
 import Glibc
+import LaunchPlan
 import LinuxKernel
 import OCISpec
 
@@ -166,7 +167,11 @@ extension DeviceRequest {
         default: throw EngineError("\(parts[0]) is no device", remedy: "mount files and directories with -v")
         }
         self.init(
-            hostPath: parts[0], path: normalised(destination), kind: kind, major: Int64(gnu_dev_major(status.st_rdev)),
-            minor: Int64(gnu_dev_minor(status.st_rdev)), mode: UInt32(status.st_mode & 0o777), access: access)
+            hostPath: parts[0], path: normalised(destination), kind: kind, major: Self.major(status.st_rdev), minor: Self.minor(status.st_rdev),
+             mode: UInt32(status.st_mode & 0o777), access: access)
     }
+
+    /// The numbers in a dev_t (makedev(3), glibc's layout).
+    private static func major(_ device: dev_t) -> Int64 { Int64((device >> 8) & 0xfff | (device >> 32) & 0xffff_f000) }
+    private static func minor(_ device: dev_t) -> Int64 { Int64(device & 0xff | (device >> 12) & 0xffff_ff00) }
 }

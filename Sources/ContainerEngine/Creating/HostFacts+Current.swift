@@ -4,7 +4,7 @@ import LinuxKernel
 
 extension HostFacts {
     /// The machine as it is, for a container that gets `range`.
-    static func current(isRootful: Bool, range: Confinement.IDRange) throws(EngineError) -> HostFacts {
+    static func current(isRootful: Bool, range: IDRange) throws(EngineError) -> HostFacts {
         var names = utsname()
         if uname(&names) != 0 { throw EngineError("uname: \(KernelError.last("uname").reason)") }
         let release = withUnsafeBytes(of: &names.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }

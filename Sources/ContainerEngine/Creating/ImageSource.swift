@@ -11,15 +11,21 @@ public struct ResolvedImage: Sendable {
     public let defaults: ExecutionDefaults
     /// Lower directories, top first; extracted.
     public let layers: [String]
+    /// Named by its digest.
     public let isPinned: Bool
+    /// Loaded, imported or made here: no registry's tag can make it another image.
+    public let isLocal: Bool
 
-    public init(id: String, digest: String, reference: String, defaults: ExecutionDefaults, layers: [String], isPinned: Bool) {
+    public init(
+        id: String, digest: String, reference: String, defaults: ExecutionDefaults, layers: [String], isPinned: Bool, isLocal: Bool
+    ) {
         self.id = id
         self.digest = digest
         self.reference = reference
         self.defaults = defaults
         self.layers = layers
         self.isPinned = isPinned
+        self.isLocal = isLocal
     }
 }
 
@@ -38,12 +44,17 @@ extension Engine {
             } catch ImageStoreError.noSuchImage {
                 return nil
             }
-            if let wanted = request.platform, try Platform(parsing: wanted) != stored.configuration.platform { return nil }
+            if let text = request.platform {
+                guard let wanted = Platform(text) else {
+                    throw EngineError("invalid platform: '\(text)'", remedy: "write for example linux/arm64")
+                }
+                if wanted != stored.configuration.platform { return nil }
+            }
             let image = ResolvedImage(
                 id: stored.id.description, digest: stored.descriptor.digest.description,
                 reference: stored.references.first?.description ?? request.image,
                 defaults: stored.configuration.config ?? ExecutionDefaults(), layers: try store.layers(of: stored),
-                isPinned: request.image.contains("@sha256:"))
+                isPinned: request.image.contains("@sha256:"), isLocal: stored.repositoryDigests.isEmpty)
             return (image, hold)
         } catch let error as EngineError {
             throw error

@@ -10,7 +10,7 @@ enum PortChoice {
         var result: [PortMapping] = []
         for port in ports {
             var port = port
-            let bound = try bind(port)
+            let bound = try probe(port)
             port.hostPort = port.hostPort ?? bound
             if result.contains(where: { $0.hostPort == port.hostPort && $0.transport == port.transport && $0.boundAddress == port.boundAddress }) {
                 throw EngineError("port \(describe(port)) is published twice", remedy: "name each host port once")
@@ -25,11 +25,11 @@ enum PortChoice {
         return "\(address):\(port.hostPort ?? 0)/\(port.transport.rawValue)"
     }
 
-    private static func bind(_ port: PortMapping) throws(EngineError) -> UInt16 {
+    private static func probe(_ port: PortMapping) throws(EngineError) -> UInt16 {
         do {
             let isV6 = port.boundAddress.contains(":")
             let kind = port.transport == .tcp ? Int32(SOCK_STREAM.rawValue) : Int32(SOCK_DGRAM.rawValue)
-            let descriptor = try retrying("socket") { socket(isV6 ? AF_INET6 : AF_INET, kind | Int32(SOCK_CLOEXEC.rawValue), 0) }
+            let descriptor = try retrying("socket") { Glibc.socket(isV6 ? AF_INET6 : AF_INET, kind | Int32(SOCK_CLOEXEC.rawValue), 0) }
             let socket = FileDescriptor(owning: descriptor)
             // As pasta binds: a TCP connection that is still closing does not block the port.
             var one: Int32 = port.transport == .tcp ? 1 : 0
@@ -58,7 +58,7 @@ enum PortChoice {
         address.sin_port = (port.hostPort ?? 0).bigEndian
         inet_pton(AF_INET, port.boundAddress, &address.sin_addr)
         let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        try bind(socket, &address, size)
+        try bindSocket(socket, &address, size)
         return UInt16(bigEndian: address.sin_port)
     }
 
@@ -68,12 +68,12 @@ enum PortChoice {
         address.sin6_port = (port.hostPort ?? 0).bigEndian
         inet_pton(AF_INET6, port.boundAddress, &address.sin6_addr)
         let size = socklen_t(MemoryLayout<sockaddr_in6>.size)
-        try bind(socket, &address, size)
+        try bindSocket(socket, &address, size)
         return UInt16(bigEndian: address.sin6_port)
     }
 
     /// Binds, and fills the address that was bound in.
-    private static func bind<Address>(
+    private static func bindSocket<Address>(
         _ socket: borrowing FileDescriptor, _ address: inout Address, _ size: socklen_t
     ) throws(KernelError) {
         let raw = socket.rawValue

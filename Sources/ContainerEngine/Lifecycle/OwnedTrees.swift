@@ -2,11 +2,12 @@ import CLinux
 import Glibc
 import LinuxKernel
 
-/// Work on trees that belong to containers' IDs, done by a child of this program in the owner namespace.
+/// Work on trees that belong to containers' IDs, done by a child of this program in the owner namespace where the caller is
+/// a user; root does it at once.
 public enum OwnedTrees {
-    /// Removes a tree.
-    static func remove(_ path: String) throws(EngineError) {
-        try run(["internal", "remove-tree", path], doing: "\(path) cannot be removed")
+    /// Gives a tree to somebody; IDs as the owner namespace counts.
+    static func changeOwner(of path: String, uid: UInt32, gid: UInt32) throws(EngineError) {
+        try run(["internal", "change-owner", path, "\(uid)", "\(gid)"], doing: "the owner of \(path) cannot be changed")
     }
 
     /// Runs a hidden subcommand in the owner namespace to its end.
@@ -15,7 +16,9 @@ public enum OwnedTrees {
     static func run(_ arguments: [String], doing: String) throws(EngineError) {
         let message: [UInt8]
         do {
-            let child = try OwnerNamespace.forTrees().start(arguments)
+            let namespace = try OwnerNamespace.forTrees()
+            let child = try namespace.start(arguments)
+            if let maps = namespace.maps { try child.completeMaps(maps) }
             message = try child.receive()
             try child.process.wait()
         } catch {
@@ -45,5 +48,46 @@ public enum OwnedTrees {
     private static func answer(_ text: String) {
         let bytes = Array(text.utf8.prefix(4096))
         send(OwnerNamespace.socketDescriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+    }
+}
+
+/// Changes the owner of a tree, following no link and crossing no mount.
+public enum TreeOwner {
+    /// - Throws: `KernelError` with the path of what could not be changed.
+    public static func change(_ path: String, uid: UInt32, gid: UInt32) throws(KernelError) {
+        let top = try FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+        let status = try top.status()
+        let raw = top.rawValue
+        try retrying("fchown", path) { fchown(raw, uid, gid) }
+        if status.st_mode & S_IFMT == S_IFDIR { try changeEntries(of: top, device: status.st_dev, uid, gid, path) }
+    }
+
+    private static func changeEntries(
+        of directory: borrowing FileDescriptor, device: dev_t, _ uid: UInt32, _ gid: UInt32, _ path: String
+    ) throws(KernelError) {
+        for name in try entries(of: directory) {
+            let raw = directory.rawValue
+            var status = stat()
+            try retrying("fstatat", path + "/" + name) { fstatat(raw, name, &status, AT_SYMLINK_NOFOLLOW) }
+            if status.st_dev != device { continue }
+            try retrying("fchownat", path + "/" + name) { fchownat(raw, name, uid, gid, AT_SYMLINK_NOFOLLOW) }
+            guard status.st_mode & S_IFMT == S_IFDIR else { continue }
+            let child = try directory.open(at: name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+            try changeEntries(of: child, device: device, uid, gid, path + "/" + name)
+        }
+    }
+
+    private static func entries(of directory: borrowing FileDescriptor) throws(KernelError) -> [String] {
+        let copy = try directory.open(at: ".", O_RDONLY | O_DIRECTORY)
+        guard let stream = fdopendir(copy.release()) else { throw .last("fdopendir") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import ImageStore
 import LinuxKernel
 
 extension Engine {
@@ -57,69 +58,12 @@ extension Engine {
         try database.deleteVolume(name)
     }
 
-    /// Removes a tree of the engine. A user's containers own files that the user may not remove; those go in the owner
-    /// namespace, and only when they must: it costs a process.
+    /// Removes a tree of the engine.
     func removeTree(_ path: String) throws(EngineError) {
         do {
-            try TreeRemoval.remove(path)
+            try TreeOperations().remove(path)
         } catch {
-            guard !root.isRootful, error.errno == EACCES || error.errno == EPERM else {
-                throw EngineError("\(path) cannot be removed: \(error.reason)")
-            }
-            try OwnedTrees.remove(path)
+            throw EngineError("\(path) cannot be removed: \(error)")
         }
-    }
-}
-
-/// Removal of a directory tree without following links and without crossing into what is mounted.
-public enum TreeRemoval {
-    /// Removes `path` and everything below it; a path that does not exist is no error.
-    public static func remove(_ path: String) throws(KernelError) {
-        guard let slash = path.lastIndex(of: "/") else { throw KernelError(call: "unlink", errno: EINVAL, subject: path) }
-        let parent: FileDescriptor
-        do {
-            parent = try FileDescriptor.open(String(path[..<slash]), O_RDONLY | O_DIRECTORY)
-        } catch {
-            if error.errno == ENOENT { return }
-            throw error
-        }
-        try remove(String(path[path.index(after: slash)...]), in: parent)
-    }
-
-    private static func remove(_ name: String, in parent: borrowing FileDescriptor) throws(KernelError) {
-        if unlinkat(parent.rawValue, name, 0) == 0 || errno == ENOENT { return }
-        guard errno == EISDIR || errno == EPERM else { throw .last("unlink", name) }
-        if unlinkat(parent.rawValue, name, AT_REMOVEDIR) == 0 || errno == ENOENT { return }
-        guard errno == ENOTEMPTY || errno == EEXIST else { throw .last("rmdir", name) }
-        let directory = try openDirectory(name, in: parent)
-        for entry in try entries(of: directory) { try remove(entry, in: directory) }
-        if unlinkat(parent.rawValue, name, AT_REMOVEDIR) != 0, errno != ENOENT { throw .last("rmdir", name) }
-    }
-
-    private static func openDirectory(_ name: String, in parent: borrowing FileDescriptor) throws(KernelError) -> FileDescriptor {
-        let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
-        do {
-            return try parent.open(at: name, flags)
-        } catch {
-            guard error.errno == EACCES else { throw error }
-            // overlayfs makes its work directory with mode 000.
-            if fchmodat(parent.rawValue, name, 0o700, 0) != 0 { throw .last("chmod", name) }
-            return try parent.open(at: name, flags)
-        }
-    }
-
-    static func entries(of directory: borrowing FileDescriptor) throws(KernelError) -> [String] {
-        let copy = try directory.duplicate()
-        guard let stream = fdopendir(copy.release()) else { throw .last("fdopendir") }
-        defer { closedir(stream) }
-        rewinddir(stream)
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names
     }
 }

@@ -103,6 +103,14 @@ extension StateDatabase {
         }
     }
 
+    /// Records what loosened a container's level.
+    func setRelaxations(_ relaxations: [String], of record: ContainerRecord, _ details: ContainerDetails) throws(EngineError) {
+        var details = details
+        details.relaxations = relaxations
+        let text = try details.encoded()
+        try write { try $0.execute(sql: "UPDATE containers SET details = ? WHERE id = ?", arguments: [text, record.id]) }
+    }
+
     /// Records that a start failed; the container stays as it was before.
     public func setStartError(_ message: String, code: Int32, of id: String) throws(EngineError) {
         try write { database in

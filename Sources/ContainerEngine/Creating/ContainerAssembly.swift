@@ -1,0 +1,157 @@
+import Confinement
+import ContainerRuntime
+import Glibc
+import ImageStore
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// Fills a container's directory: confinement, bundle, network files, writable layer, sources of its mounts.
+struct ContainerAssembly {
+    let engine: Engine
+    let record: ContainerRecord
+    let image: ResolvedImage
+    let details: ContainerDetails
+
+    private var directory: ContainerDirectory { engine.root.container(record.id) }
+
+    /// - Returns: lines for the user.
+    /// - Throws: `EngineError`; the caller removes what was made.
+    func build() throws(EngineError) -> [String] {
+        let files = try NetworkFiles(details)
+        let (bundle, resolution) = try resolve(files)
+        let owner = bundle.spec.linux?.uidMappings?.first { $0.containerID == 0 }?.hostID ?? 0
+        try write(files, owner: owner)
+        try writeLayer(owner: owner)
+        var notes = try prepareMounts(bundle.spec, owner: owner)
+        try write(bundle)
+        notes += publishedPortNotes()
+        notes += resolution.notes.filter { !$0.contains("shared") }
+        if !resolution.relaxations.isEmpty {
+            try engine.database.setRelaxations(resolution.relaxations.map(Self.text), of: record, details)
+        }
+        return notes
+    }
+
+    private static func text(_ relaxation: Relaxation) -> String {
+        "\(relaxation.flag): \(relaxation.effect) (+\(relaxation.points))"
+    }
+
+    /// The confinement and the bundle that says it, without touching anything.
+    func resolve(_ files: NetworkFiles) throws(EngineError) -> (ConfinementBundle, Resolution) {
+        let request = try ConfinementRequest(details, directory, engine)
+        let host = try HostFacts.current(isRootful: engine.root.isRootful, range: try range())
+        let defaults = ImageDefaults(provenance: image.isPinned ? .pinnedDigest : image.isLocal ? .local : .tag)
+        do {
+            let resolution = try ConfinementResolver.resolve(request, image: defaults, host: host)
+            var bundle = try resolution.confinement.bundle(try bundleDetails(files))
+            bundle.extension.userSpec = details.user.isEmpty ? nil : details.user
+            return (bundle, resolution)
+        } catch let error as EngineError {
+            throw error
+        } catch {
+            throw EngineError("\(error)")
+        }
+    }
+
+    /// The IDs that are set aside for the container, as the runtime sees them.
+    private func range() throws(EngineError) -> IDRange {
+        if engine.root.isRootful {
+            return IDRange(start: record.rangeStart ?? IDRangePool.defaultBase, size: IDRangePool.size, isShared: false)
+        }
+        // In the owner namespace the user is 0 and the subordinate IDs follow.
+        do {
+            let subordinate = try SubordinateIDs.ofInvokingUser()
+            let count = min(
+                subordinate.users.reduce(0) { $0 + UInt64($1.count) }, subordinate.groups.reduce(0) { $0 + UInt64($1.count) })
+            return IDRange(start: 1, size: UInt32(min(count, UInt64(IDRangePool.size))), isShared: true)
+        } catch {
+            throw EngineError("\(error)")
+        }
+    }
+
+    private func bundleDetails(_ files: NetworkFiles) throws(EngineError) -> BundleDetails {
+        let request = details.request
+        let overlay = OverlayRoot(
+            lowerDirectories: image.layers, upperDirectory: directory.upper, workDirectory: directory.work,
+            stageDirectory: directory.stage, idmapLowers: engine.root.isRootful && request.security.userNamespace != "host")
+        return BundleDetails(
+            arguments: details.arguments, environment: details.environment, workingDirectory: details.workingDirectory,
+            terminal: request.terminal, hostname: details.hostname, rootSource: .overlay(overlay), stdinOpen: request.stdinOpen,
+            logPath: directory.log, exitCommand: request.autoRemove ? try exitCommand() : nil, initProcess: request.initProcess,
+            cgroupsPath: cgroupPath, annotations: request.annotations,
+            pastaPath: details.network == .outbound ? try PastaProgram.locate() : "", dnsForwardAddress: files.dnsForwardAddress,
+            cgroupRequired: engine.root.isRootful && requiresControlGroup)
+    }
+
+    /// What the monitor runs when the container has ended and no client is there to remove it.
+    private func exitCommand() throws(EngineError) -> [String] {
+        [try RuntimeProgram.ownPath(), "internal", "settle", engine.root.path, record.id]
+    }
+
+    private var cgroupPath: String {
+        guard let parent = details.request.security.cgroupParent else { return "/coffer/\(record.id)" }
+        return "/" + parent.split(separator: "/").filter { $0 != ".." && $0 != "." }.joined(separator: "/") + "/\(record.id)"
+    }
+
+    /// A limit that the user named must hold; one that only the level names may be reported as missing.
+    private var requiresControlGroup: Bool {
+        let resources = details.request.resources
+        return resources.memory != nil || resources.nanoCPUs != nil || resources.pids != nil || resources.cpusetCPUs != nil
+    }
+
+    // MARK: Files
+
+    private func write(_ files: NetworkFiles, owner: UInt32) throws(EngineError) {
+        do {
+            for (path, text) in [(directory.hosts, files.hosts), (directory.hostname, files.hostname), (directory.resolver, files.resolver)] {
+                let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o644)
+                try file.writeAll(Array(text.utf8))
+                let raw = file.rawValue
+                try retrying("fchmod", path) { fchmod(raw, 0o644) }
+                // Container root may change them, as everywhere else. A user cannot give them away; there they stay readable.
+                if engine.root.isRootful { try retrying("fchown", path) { fchown(raw, owner, owner) } }
+                try file.close()
+            }
+        } catch {
+            throw EngineError("the container's files cannot be written: \(error)", remedy: Engine.remedy(error))
+        }
+    }
+
+    private func writeLayer(owner: UInt32) throws(EngineError) {
+        do {
+            try TreeOperations().makeOverlayDirectories([directory.upper, directory.work], owner: owner)
+        } catch {
+            throw EngineError("the writable layer cannot be made: \(error)")
+        }
+    }
+
+    private func write(_ bundle: ConfinementBundle) throws(EngineError) {
+        do {
+            var log = bundle.extension
+            if details.request.logDriver == .none { log.log = nil }
+            let encoder = StrictJSONEncoder()
+            try Self.write(try encoder.encode(bundle.spec), directory.config)
+            try Self.write(try encoder.encode(log), directory.bundleExtension)
+        } catch let error as KernelError {
+            throw EngineError("the container's configuration cannot be written: \(error)", remedy: Engine.remedy(error))
+        } catch {
+            throw EngineError("the container's configuration cannot be written: \(error)")
+        }
+    }
+
+    private static func write(_ bytes: [UInt8], _ path: String) throws(KernelError) {
+        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
+        try file.writeAll(bytes)
+        try file.close()
+    }
+
+    private func publishedPortNotes() -> [String] {
+        guard details.network == .outbound else { return [] }
+        return details.ports.filter { $0.hostAddress == nil }.map { port in
+            let host = port.hostPort ?? 0
+            let transport = port.transport == .udp ? "/udp" : ""
+            return "publishing \(host)\(transport) on 127.0.0.1 only; use -p 0.0.0.0:\(host):\(port.containerPort)\(transport) to open it"
+        }
+    }
+}
