@@ -19,7 +19,9 @@ struct Coffer: ParsableCommand {
     /// Commands that have commands of their own.
     static let groups: Set<String> = ["container", "image"]
 
-    static let runCommands: [any ParsableCommand.Type] = [StartCommand.self, AttachCommand.self]
+    static let runCommands: [any ParsableCommand.Type] = [
+        RunCommand.self, CreateCommand.self, StartCommand.self, AttachCommand.self,
+    ]
     static let lookCommands: [any ParsableCommand.Type] = [
         ListCommand.self, InspectCommand.self, LogsCommand.self, PortCommand.self, WaitCommand.self,
     ]

@@ -54,4 +54,9 @@ extension Invocation {
     static func end(_ end: ForegroundEnd?) throws {
         if case .exited(let code) = end, code != 0 { throw ContainedExit(code: code) }
     }
+
+    /// Lines for the user, on standard error.
+    static func tell(_ notes: [String]) {
+        for note in notes { Terminal.write("coffer: \(HumanUnits.printable(note))\n", to: 2) }
+    }
 }

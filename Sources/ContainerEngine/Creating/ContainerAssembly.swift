@@ -33,7 +33,7 @@ struct ContainerAssembly {
         return notes
     }
 
-    private static func text(_ relaxation: Relaxation) -> String {
+    static func text(_ relaxation: Relaxation) -> String {
         "\(relaxation.flag): \(relaxation.effect) (+\(relaxation.points))"
     }
 

@@ -60,12 +60,9 @@ extension Engine {
     /// The row first, then the directory and everything in it: whatever a killed command leaves behind is known.
     private func make(_ request: RunRequest, _ image: ResolvedImage, phase: ContainerRecord.Phase) throws(EngineError) -> CreatedContainer {
         let id = Self.newID()
-        var details = try ContainerDetails(request, image, id: id)
-        if let named = request.network { details.network = named } else { details.network = try Self.networkOfLevel(request.security.level) }
-        details.ports = try Self.ports(request, details)
-        let volumes = try nameVolumes(&details)
+        var details = try details(request, image, id: id)
+        let volumes = nameVolumes(&details)
         let ranges = try rangePool(request)
-        details.rangeIsShared = !root.isRootful && request.security.uidMaps.isEmpty && request.security.userNamespace != "host"
         let record = try database.insert(
             ContainerRecord(
                 id: id, name: request.name ?? "", image: request.image, imageID: image.id, created: nanosecondsNow(), phase: phase,
@@ -80,6 +77,20 @@ extension Engine {
             try erase(record)
             throw failure
         }
+    }
+
+    /// What a request and an image come to, before anything exists.
+    func details(_ request: RunRequest, _ image: ResolvedImage, id: String) throws(EngineError) -> ContainerDetails {
+        var details = try ContainerDetails(request, image, id: id)
+        if let named = request.network {
+            details.network = named
+        } else {
+            details.network = try Self.networkOfLevel(request.security.level)
+        }
+        details.ports = try Self.ports(request, details)
+        details.mounts = request.mounts
+        details.rangeIsShared = !root.isRootful && request.security.uidMaps.isEmpty && request.security.userNamespace != "host"
+        return details
     }
 
     private func makeDirectory(_ directory: ContainerDirectory) throws(EngineError) -> ContainerLock {
@@ -103,7 +114,7 @@ extension Engine {
         error.errno == ENOSPC || error.errno == EDQUOT ? "free some space, or choose another place with --root" : nil
     }
 
-    private static func newID() -> String {
+    static func newID() -> String {
         var generator = SystemRandomNumberGenerator()
         return (0..<4).map { _ in
             let part = String(generator.next() as UInt64, radix: 16)
@@ -143,9 +154,8 @@ extension Engine {
     }
 
     /// Gives anonymous volumes their names, and returns every volume that the container uses.
-    private func nameVolumes(_ details: inout ContainerDetails) throws(EngineError) -> [VolumeUse] {
+    private func nameVolumes(_ details: inout ContainerDetails) -> [VolumeUse] {
         var uses: [VolumeUse] = []
-        details.mounts = details.request.mounts
         for index in details.mounts.indices {
             guard case .volume(let name) = details.mounts[index].source else { continue }
             let chosen = name ?? Self.newID()
@@ -157,7 +167,7 @@ extension Engine {
 
     /// Where the container's own range comes from; nil where it gets none: rootless, with maps of the user's, or without a
     /// user namespace.
-    private func rangePool(_ request: RunRequest) throws(EngineError) -> IDRangePool? {
+    func rangePool(_ request: RunRequest) throws(EngineError) -> IDRangePool? {
         guard root.isRootful, request.security.uidMaps.isEmpty, request.security.gidMaps.isEmpty,
             request.security.userNamespace != "host"
         else { return nil }
