@@ -78,6 +78,19 @@ private func host(_ addresses: [(String, Int)]) throws -> HostAddresses {
     }
 }
 
+@Suite struct PastaVersionTests {
+    @Test(arguments: [
+        ("pasta 0.0~git20230309.7c7625d-1\nCopyright Red Hat", 20_230_309), ("pasta 2024_08_14.61c0b0d\n", 20_240_814),
+        ("pasta 0^20241127.gc0fbc7e-1.fc41.x86_64", 20_241_127), ("pasta unknown version\nCopyright 20240814", 0), ("", 0),
+    ])
+    func datesAreRead(text: String, date: Int) { #expect(PastaVersion(text: text).date == date) }
+
+    @Test func datesAreOrderedAndShown() {
+        #expect(PastaVersion(text: "pasta unknown") < PastaVersion.withoutReverseTable)
+        #expect(PastaVersion(date: 20_230_309).description == "of 2023-03-09")
+    }
+}
+
 @Suite struct ResolverPlanTests {
     private func plan(_ text: String, _ addresses: [(String, Int)] = [("192.0.2.2", 24)]) throws -> ResolverPlan {
         ResolverPlan(configuration: Array(text.utf8), host: try host(addresses))

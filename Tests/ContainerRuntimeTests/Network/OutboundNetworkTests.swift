@@ -125,10 +125,10 @@ struct OutboundNetworkTests {
     @Test func publishedPortsLeadInAndOnlyWhereTheyAreBound() throws {
         let test = try TestNetwork()
         let service = try test.listen("0.0.0.0", 80, in: test.container)
-        let published = network([port("127.0.0.1", 8080, 80), port("192.0.2.2", 8081, 80), port("192.0.2.2", 5353, 53, .udp)])
+        let published = network([port("127.0.0.1", 8080, 80), port("192.0.2.2", 8081, 80), port("192.0.2.2", 5353, 5353, .udp)])
         try test.connect(published)
         let rules = try close(try test.hostAddresses(), in: test, published)
-        let names = try test.answer("0.0.0.0", 53, in: test.container)
+        let names = try test.answer("0.0.0.0", 5353, in: test.container)
         #expect(try test.connectError("127.0.0.1", 8080, from: test.host) == nil)
         #expect(try test.connectError("192.0.2.2", 8080, from: test.world) == ECONNREFUSED)
         #expect(try test.connectError("192.0.2.2", 8081, from: test.world) == nil)
@@ -150,6 +150,29 @@ struct OutboundNetworkTests {
         #expect(try test.ask("192.0.2.2", 5353, "who?", from: test.world) == nil)
         withExtendedLifetime(names) {}
         withExtendedLifetime(rules) {}
+    }
+
+    /// The container's loopback must lead nowhere. Pasta of March 2023 opened UDP ports 818 to 828 on it, towards the host's
+    /// loopback, when 5353 was published as 53.
+    @Test func pastaListensOnNothingInsideTheContainer() throws {
+        let test = try TestNetwork()
+        let higher = port("127.0.0.1", 5300, 5353, .udp)
+        let lower = port("127.0.0.1", 5353, 53, .udp)
+        var published = [port("127.0.0.1", 8080, 80), port("192.0.2.2", 8443, 443), higher]
+        if try PastaVersion.of("/usr/bin/pasta") < PastaVersion.withoutReverseTable {
+            #expect(throws: PastaFailure.self) { try test.connect(network([lower])) }
+        } else {
+            published.append(lower)
+        }
+        try test.connect(network(published))
+        let sockets = try test.inside(test.container) {
+            try ["tcp", "tcp6", "udp", "udp6"].flatMap { table in
+                String(decoding: try readFile("/proc/thread-self/net/\(table)"), as: UTF8.self)
+                    .split(separator: "\n").dropFirst().map(String.init)
+            }
+        }
+        // Sockets that pasta keeps for connections to come are not bound, so the tables are empty.
+        #expect(sockets.isEmpty)
     }
 
     @Test func theContainerKnowsByItselfWhenItsNetworkIsThere() throws {
