@@ -1,0 +1,210 @@
+import ImageStore
+import OCISpec
+import StrictJSON
+
+/// What happens to a layer during a pull. Told from several threads, in order for each layer.
+public enum LayerEvent: Sendable, Equatable {
+    case waiting
+    case exists
+    /// Bytes that are there, and bytes in all.
+    case downloading(done: Int64, total: Int64)
+    /// Another attempt follows, for this reason.
+    case retrying(reason: String)
+    case downloaded
+}
+
+/// What a pull tells while it runs.
+public struct PullObserver: Sendable {
+    let layer: @Sendable (Digest, LayerEvent) -> Void
+    let warning: @Sendable (String) -> Void
+
+    public init(
+        layer: @escaping @Sendable (Digest, LayerEvent) -> Void = { _, _ in },
+        warning: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
+        self.layer = layer
+        self.warning = warning
+    }
+}
+
+/// An image that was pulled.
+public struct PulledImage: Sendable {
+    public let image: StoredImage
+    /// What the registry knows the name by: the digest of the index, where there is one.
+    public let digest: Digest
+    /// Whether the store had this image under this name already.
+    public let wasUpToDate: Bool
+}
+
+/// Brings an image from a registry into the store.
+public struct ImagePull: Sendable {
+    let reference: ImageReference
+    /// nil: what this machine is; a single image for another platform is then taken with a warning.
+    let platform: Platform?
+    let options: RegistryOptions
+    let store: ImageStore
+    let observer: PullObserver
+
+    /// Bytes of an image's configuration.
+    static let largestConfiguration = 8 << 20
+    /// Indexes inside of indexes.
+    private static let deepestIndex = 3
+
+    public init(
+        _ reference: ImageReference, platform: Platform?, options: RegistryOptions, into store: ImageStore,
+        observer: PullObserver = PullObserver()
+    ) {
+        self.reference = reference
+        self.platform = platform
+        self.options = options
+        self.store = store
+        self.observer = observer
+    }
+
+    /// Pulls the image. Blocks until it is there; SIGINT, SIGTERM and SIGHUP end it early and leave nothing half-done.
+    ///
+    /// - Throws: `RegistryError`, or `ImageStoreError` when the store cannot take it.
+    public func run() throws -> PulledImage {
+        do {
+            return try SynchronousBridge.run { try await pull() }
+        } catch let interruption as SynchronousBridge.Interruption {
+            throw RegistryError(.interrupted(signal: interruption.signal), registry: reference.registry, image: shownName)
+        } catch let failure as CredentialFailure {
+            throw RegistryError(failure.kind, registry: reference.registry, image: shownName)
+        }
+    }
+
+    private var shownName: String {
+        reference.familiarName + (reference.digest.map { "@\($0)" } ?? ":\(reference.tag ?? "latest")")
+    }
+
+    private func pull() async throws -> PulledImage {
+        let (client, transport) = try await RegistryClient.connect(to: reference, options: options)
+        do {
+            let result = try await pull(client)
+            await transport.shutDown()
+            return result
+        } catch {
+            await transport.shutDown()
+            throw error
+        }
+    }
+
+    private func pull(_ client: RegistryClient) async throws -> PulledImage {
+        let top = try await client.manifest(reference.digest?.description ?? reference.tag ?? "latest")
+        let chosen = try await choose(top, client)
+        guard case .manifest(let manifest) = chosen.document else {
+            throw CredentialFailure(.badManifest(reason: "indexes are nested too deeply"))
+        }
+        try check(manifest)
+        let before = existing()
+        // Until the name is recorded, the blobs belong to no image and would be garbage.
+        let hold = try store.hold()
+        defer { withExtendedLifetime(hold) {} }
+        let configuration = try await configuration(manifest.config, client)
+        for layer in manifest.layers { observer.layer(layer.digest, .waiting) }
+        try await download(manifest.layers, client)
+        try store.addBlob(configuration, mediaType: manifest.config.mediaType)
+        let descriptor = try store.addBlob(chosen.bytes, mediaType: chosen.descriptor.mediaType)
+        try Task.checkCancellation()
+        let image = try store.add(
+            manifest: descriptor, references: [reference], repositoryDigest: top.descriptor.digest)
+        return PulledImage(
+            image: image, digest: top.descriptor.digest, wasUpToDate: before?.descriptor.digest == image.descriptor.digest)
+    }
+
+    /// The image that has the name now, if one does.
+    private func existing() -> StoredImage? {
+        do { return try store.resolve(reference.description) } catch { return nil }
+    }
+
+    // MARK: Manifests
+
+    private func choose(
+        _ top: RegistryClient.FetchedDocument, _ client: RegistryClient
+    ) async throws -> RegistryClient.FetchedDocument {
+        var current = top
+        for _ in 0..<Self.deepestIndex {
+            guard case .index(let index) = current.document else { break }
+            let wanted = platform ?? .current
+            guard let entry = index.entry(for: wanted) else {
+                throw CredentialFailure(
+                    .noSuchPlatform(wanted: wanted, available: index.manifests.compactMap(\.platform).filter { $0.os != "unknown" }))
+            }
+            current = try await client.manifest(entry.digest.description, expecting: entry)
+        }
+        return current
+    }
+
+    private func check(_ manifest: Manifest) throws(CredentialFailure) {
+        guard manifest.config.mediaType.kind == .configuration else {
+            throw CredentialFailure(
+                .badManifest(reason: "its configuration is a \"\(manifest.config.mediaType)\": it is not a container image"))
+        }
+        for layer in manifest.layers {
+            switch layer.mediaType.kind {
+            case .layer: continue
+            case .foreignLayer: throw CredentialFailure(.foreignLayer(layer.digest))
+            default: throw CredentialFailure(.badManifest(reason: "its layer \(layer.digest) is a \"\(layer.mediaType)\""))
+            }
+        }
+    }
+
+    private func configuration(_ blob: Descriptor, _ client: RegistryClient) async throws -> [UInt8] {
+        let bytes = try await client.document(blob, what: "the configuration", limit: Self.largestConfiguration)
+        let configuration: ImageConfiguration
+        do {
+            configuration = try StrictJSONDecoder().decode(ImageConfiguration.self, from: bytes)
+        } catch {
+            throw CredentialFailure(.badContent(reason: "the configuration \(blob.digest) is not valid (\(error))"))
+        }
+        let wanted = platform ?? .current
+        if !configuration.platform.satisfies(wanted) {
+            guard platform == nil else {
+                throw CredentialFailure(.noSuchPlatform(wanted: wanted, available: [configuration.platform]))
+            }
+            observer.warning("the image's platform (\(configuration.platform)) does not match this machine's (\(wanted))")
+        }
+        return bytes
+    }
+
+    // MARK: Layers
+
+    /// Downloads what the store does not have, a few at a time; the first failure ends all.
+    private func download(_ layers: [Descriptor], _ client: RegistryClient) async throws {
+        var seen = Set<Digest>()
+        var missing = layers.filter { seen.insert($0.digest).inserted }[...]
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<max(1, options.parallelDownloads) {
+                guard let layer = missing.popFirst() else { break }
+                group.addTask { try await download(layer, client) }
+            }
+            while try await group.next() != nil {
+                guard let layer = missing.popFirst() else { continue }
+                group.addTask { try await download(layer, client) }
+            }
+        }
+    }
+
+    private func download(_ layer: Descriptor, _ client: RegistryClient) async throws {
+        guard !store.contains(layer.digest) else {
+            observer.layer(layer.digest, .exists)
+            return
+        }
+        let writer = try store.blobWriter(expecting: layer)
+        observer.layer(layer.digest, .downloading(done: 0, total: layer.size))
+        try await client.download(
+            layer,
+            noticing: { observer.layer(layer.digest, .downloading(done: $0, total: layer.size)) },
+            waiting: { observer.layer(layer.digest, .retrying(reason: $0)) }
+        ) { try writer.write($0) }
+        do {
+            try writer.finish()
+        } catch let error as ImageStoreError {
+            // Only what the registry is to blame for is put on its account.
+            guard case .digestMismatch = error else { throw error }
+            throw CredentialFailure(.badContent(reason: error.description))
+        }
+        observer.layer(layer.digest, .downloaded)
+    }
+}

@@ -1,1 +1,0 @@
-// Registry: see docs/ARCHITECTURE.md for what this room holds.
