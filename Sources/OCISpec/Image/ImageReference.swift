@@ -19,16 +19,24 @@ public struct ImageReference: Sendable, Hashable, Comparable, CustomStringConver
 
     /// Parses a name as a user writes it.
     ///
-    /// - Throws: `ImageReferenceError`, which names the text.
+    /// - Throws: `ImageReferenceError`, in Docker's words.
     public init(parsing text: String) throws(ImageReferenceError) {
-        guard !text.isEmpty, text.utf8.count <= 1024, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
-            throw .init(text: text, reason: "it is empty, too long or has spaces or control characters")
+        guard !text.isEmpty else { throw .init(text: text, reason: "the name is empty") }
+        guard text.utf8.count <= 1024 else { throw .init(text: text, reason: "the name is longer than 1024 bytes") }
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
+            throw .init(text: text, reason: "the name has spaces or characters that are not ASCII")
+        }
+        // Such a name would be mistaken for an image's ID.
+        guard text.utf8.count != 64 || !text.utf8.allSatisfy(Self.isHexadecimal) else {
+            throw .init(text: text, reason: "repository name (\(text)) cannot be 64 hexadecimal digits, which are an ID")
         }
         var rest = Substring(text)
         var digest: Digest?
         if let at = rest.firstIndex(of: "@") {
             digest = Digest(String(rest[rest.index(after: at)...]))
-            guard digest != nil else { throw .init(text: text, reason: "what follows @ is not a sha256 or sha512 digest") }
+            guard digest != nil else {
+                throw .init(text: text, reason: "what follows the @ in \(text) is not a sha256 or sha512 digest")
+            }
             rest = rest[..<at]
         }
         var tag: String?
@@ -36,7 +44,9 @@ public struct ImageReference: Sendable, Hashable, Comparable, CustomStringConver
         let path = rest.lastIndex(of: "/").map { rest[$0...] } ?? rest
         if let colon = path.lastIndex(of: ":") {
             let value = String(rest[rest.index(after: colon)...])
-            guard Self.isTag(value) else { throw .init(text: text, reason: "\"\(value)\" is not a tag") }
+            guard Self.isTag(value) else {
+                throw .init(text: text, reason: "the tag (\(value)) is not 1 to 128 letters, digits, dots, dashes and underscores")
+            }
             tag = value
             rest = rest[..<colon]
         }
@@ -51,15 +61,18 @@ public struct ImageReference: Sendable, Hashable, Comparable, CustomStringConver
         if let slash = name.firstIndex(of: "/") {
             let first = String(name[..<slash])
             if first.contains(".") || first.contains(":") || first == "localhost" || first != first.lowercased() {
-                guard isRegistry(first) else { throw .init(text: text, reason: "\"\(first)\" is not a registry's host name") }
+                guard isRegistry(first) else { throw .init(text: text, reason: "\(first) is not a registry's host name") }
                 registry = first == "index.docker.io" ? "docker.io" : first
                 repository = String(name[name.index(after: slash)...])
             }
         }
         if registry == "docker.io" && !repository.contains("/") { repository = "library/" + repository }
+        guard isRepository(repository.lowercased()) else {
+            let reason = repository.utf8.count > 255 ? "is longer than 255 bytes" : "is not lower-case letters and digits joined by . _ - and /"
+            throw .init(text: text, reason: "repository name (\(repository.prefix(256))) \(reason)")
+        }
         guard isRepository(repository) else {
-            let hint = repository.lowercased() == repository ? "" : ": names of repositories are lower case"
-            throw .init(text: text, reason: "\"\(repository)\" is not the name of a repository\(hint)")
+            throw .init(text: text, reason: "repository name (\(repository)) must be lowercase")
         }
         return (registry, repository)
     }
@@ -112,6 +125,9 @@ public struct ImageReference: Sendable, Hashable, Comparable, CustomStringConver
     private static func isLowerAlphanumeric(_ byte: UInt8) -> Bool {
         (byte >= 0x61 && byte <= 0x7a) || (byte >= 0x30 && byte <= 0x39)
     }
+    private static func isHexadecimal(_ byte: UInt8) -> Bool {
+        (byte >= 0x61 && byte <= 0x66) || (byte >= 0x30 && byte <= 0x39)
+    }
     private static func isAlphanumeric(_ byte: UInt8) -> Bool { isLowerAlphanumeric(byte) || (byte >= 0x41 && byte <= 0x5a) }
 
     /// Registry and repository, without tag and digest.
@@ -141,5 +157,5 @@ public struct ImageReferenceError: Error, Sendable, Equatable, CustomStringConve
         self.reason = reason
     }
 
-    public var description: String { "\"\(text.prefix(256))\" is not an image name: \(reason)" }
+    public var description: String { "invalid reference format: \(reason)" }
 }
