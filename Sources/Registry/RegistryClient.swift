@@ -61,7 +61,9 @@ struct RegistryClient: Sendable {
     private static func isFinal(_ error: any Error) -> Bool {
         guard let failure = error as? CredentialFailure else { return error is CancellationError }
         switch failure.kind {
-        case .plainHTTP, .unreachable, .untrustedCertificate, .noRegistry, .connectionLost: return false
+        case .plainHTTP, .unreachable, .untrustedCertificate, .connectionLost: return false
+        // What a server that expects TLS says to plain HTTP. Any other status comes from one that does not.
+        case .noRegistry(let status): return status != 400
         default: return true
         }
     }

@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import FoundationEssentials
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -48,7 +49,7 @@ final class Transport: Sendable {
 
     static let largestRedirectCount = 5
     /// Seconds until a connection must stand.
-    private static let connectTimeout: Int64 = 20
+    private static let connectTimeout: Int64 = 15
 
     init(registry: RegistryOrigin, options: RegistryOptions) {
         self.options = options
@@ -189,8 +190,10 @@ final class Transport: Sendable {
             return TransientFailure(cause: .connection(failure.shortDescription))
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
             return CredentialFailure(handshake(text))
+        case let failure as IOError where failure.errnoCode == ECONNREFUSED:
+            return CredentialFailure(.unreachable(reason: "connection refused"))
         case let failure as IOError:
-            return TransientFailure(cause: .connection(failure.errnoCode == ECONNREFUSED ? "connection refused" : "\(failure)"))
+            return TransientFailure(cause: .connection(String(cString: strerror(failure.errnoCode))))
         default:
             return TransientFailure(cause: .connection(text))
         }
