@@ -37,7 +37,11 @@ actor Authenticator {
         pending = task
         defer { pending = nil }
         // A cancelled pull must not wait for the token service.
-        let value = try await withTaskCancellationHandler { try await task.value } onCancel: { task.cancel() }
+        let value = try await withTaskCancellationHandler {
+            try await task.value
+        } onCancel: {
+            task.cancel()
+        }
         header = value
         return value
     }

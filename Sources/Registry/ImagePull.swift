@@ -196,8 +196,8 @@ public struct ImagePull: Sendable {
         try await client.download(
             layer,
             noticing: { observer.layer(layer.digest, .downloading(done: $0, total: layer.size)) },
-            waiting: { observer.layer(layer.digest, .retrying(reason: $0)) }
-        ) { try writer.write($0) }
+            waiting: { observer.layer(layer.digest, .retrying(reason: $0)) },
+            consume: { try writer.write($0) })
         do {
             try writer.finish()
         } catch let error as ImageStoreError {

@@ -28,7 +28,8 @@ struct RegistryClient: Sendable {
         guard let encrypted = RegistryOrigin(registry: reference.registry, scheme: "https"),
             let plain = RegistryOrigin(registry: reference.registry, scheme: "http")
         else { throw CredentialFailure(.unreachable(reason: "the name is not a host name")) }
-        let credentials = try options.credentials
+        let credentials =
+            try options.credentials
             ?? CredentialFiles(environment: options.environment)
             .credentials(registry: reference.registry, repository: reference.repository)
         let transport = Transport(registry: encrypted, options: options)
@@ -186,7 +187,7 @@ struct RegistryClient: Sendable {
         }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Int(blob.size))
-        try await download(blob, noticing: { _ in }, waiting: { _ in }) { part in bytes.append(contentsOf: part) }
+        try await download(blob, noticing: { _ in }, waiting: { _ in }, consume: { part in bytes.append(contentsOf: part) })
         let actual = Digest(of: bytes, blob.digest.algorithm)
         guard actual == blob.digest else {
             throw CredentialFailure(.badContent(reason: "\(what) has the digest \(actual) instead of \(blob.digest)"))

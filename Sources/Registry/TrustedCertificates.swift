@@ -1,7 +1,6 @@
 import AsyncHTTPClient
-import FoundationEssentials
+import Glibc
 import NIOSSL
-
 
 /// Which certificates are trusted for a host: the machine's CAs, and those in directories named after the host.
 struct TrustedCertificates: Sendable {
@@ -54,16 +53,25 @@ struct TrustedCertificates: Sendable {
         var names = [origin.authority, "\(origin.host):\(origin.port)"]
         // Docker keeps the certificates of Docker Hub under its old name.
         if origin.host == "registry-1.docker.io" { names.append("docker.io") }
-        let found = perHost.flatMap { place in Set(names).map { "\(place)/\($0)" } }
-        return found.filter { FileManager.default.fileExists(atPath: $0) } + (directory.map { [$0] } ?? [])
+        let candidates = perHost.flatMap { place in Set(names).sorted().map { name in "\(place)/\(name)" } }
+        var found = candidates.filter { path in access(path, F_OK) == 0 }
+        if let directory { found.append(directory) }
+        return found
     }
 
     private func contents(of directory: String) throws(CredentialFailure) -> [String] {
-        do {
-            return try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
-        } catch {
-            throw CredentialFailure(.badCertificateDirectory(path: directory, reason: "the directory cannot be read"))
+        guard let stream = opendir(directory) else {
+            let reason = String(cString: strerror(errno))
+            throw CredentialFailure(.badCertificateDirectory(path: directory, reason: reason))
         }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
+            )
+        }
+        return names.sorted()
     }
 
     private func load<Value>(_ path: String, _ body: (String) throws -> Value) throws(CredentialFailure) -> Value {

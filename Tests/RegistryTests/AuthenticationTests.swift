@@ -229,7 +229,9 @@ import Testing
         defer { tokens.stop() }
         try await PullFixture.with { fixture in
             let anonymous = try await fixture.failure(from: basic)
-            #expect(anonymous.description.hasPrefix("pull access denied for \(basic.name)/test/image:latest, repository does not exist or may require login"))
+            #expect(
+                anonymous.description.hasPrefix(
+                    "pull access denied for \(basic.name)/test/image:latest, repository does not exist or may require login"))
             #expect(anonymous.description.contains("--creds"))
             let refused = try await fixture.failure(from: basic, credentials: alice)
             #expect(refused.kind == .denied(credentials: .option, message: "authentication required"))
@@ -277,8 +279,7 @@ import Testing
     @Test func looksWhereDockerAndPodmanDo() async throws {
         try await PullFixture.with { fixture in
             let home = "\(fixture.directory)/home"
-            try FileManager.default.createDirectory(atPath: "\(home)/.docker", withIntermediateDirectories: true)
-            try FileManager.default.createDirectory(atPath: "\(home)/run/containers", withIntermediateDirectories: true)
+            for path in [home, "\(home)/.docker", "\(home)/run", "\(home)/run/containers"] { try #require(mkdir(path, 0o700) == 0) }
             func entry(_ user: String) -> Data { Data(#"{"auths":{"r.example":{"username":"\#(user)","password":"x"}}}"#.utf8) }
             try entry("docker").write(to: URL(filePath: "\(home)/.docker/config.json"))
             let docker = try CredentialFiles(environment: ["HOME": home]).credentials(registry: "r.example", repository: "a")
@@ -313,5 +314,10 @@ final class LyingRegistryAddress: @unchecked Sendable {
         get { lock.withLock { text } }
         set { lock.withLock { text = newValue } }
     }
-    func next() -> Int { lock.withLock { count += 1; return count } }
+    func next() -> Int {
+        lock.withLock {
+            count += 1
+            return count
+        }
+    }
 }

@@ -60,7 +60,7 @@ struct PullFixture {
     static func with(_ body: (PullFixture) async throws -> Void) async throws {
         var template = Array("/tmp/coffer-registry-XXXXXX".utf8CString)
         let directory = try #require(mkdtemp(&template).map { String(cString: $0) })
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        defer { try? FileManager.default.removeItem(atPath: directory) }  // allowed(file-manager): the test's own directory
         try await body(PullFixture(store: ImageStore(root: "\(directory)/images"), directory: directory))
     }
 
@@ -94,8 +94,18 @@ struct PullFixture {
 
     /// Every file below the store's blobs, finished or not.
     var blobFiles: [String] {
-        let files = FileManager.default.enumerator(atPath: "\(store.root)/blobs")?.compactMap { $0 as? String } ?? []
-        return files.filter { $0.contains("/") }
+        ["sha256", "sha512"].flatMap { algorithm in
+            var names: [String] = []
+            guard let stream = opendir("\(store.root)/blobs/\(algorithm)") else { return names }
+            defer { closedir(stream) }
+            while let entry = readdir(stream) {
+                let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+                if name != "." && name != ".." { names.append("\(algorithm)/\(name)") }
+            }
+            return names
+        }
     }
 
     /// Pulls what must fail, and checks that no image and no unfinished file remains.

@@ -3,14 +3,15 @@ import Testing
 @testable import Registry
 
 @Suite struct ProtocolTests {
-    @Test(arguments: [
-        (#"Bearer realm="https://a.example/t",service="x",scope="a:b,c:d""#, [["bearer", "https://a.example/t", "x", "a:b,c:d"]]),
-        (#"Basic realm="a \"b\" c""#, [["basic", #"a "b" c"#, "", ""]]),
-        (#"Negotiate, Basic realm=plain"#, [["negotiate", "", "", ""], ["basic", "plain", "", ""]]),
-        (#"BEARER Realm = "r" , SERVICE="s""#, [["bearer", "r", "s", ""]]),
-        (#"Bearer realm="open"#, [["bearer", "open", "", ""]]),
-        ("", []), (", , ", []), ("\"", []),
-    ] as [(String, [[String]])])
+    @Test(
+        arguments: [
+            (#"Bearer realm="https://a.example/t",service="x",scope="a:b,c:d""#, [["bearer", "https://a.example/t", "x", "a:b,c:d"]]),
+            (#"Basic realm="a \"b\" c""#, [["basic", #"a "b" c"#, "", ""]]),
+            (#"Negotiate, Basic realm=plain"#, [["negotiate", "", "", ""], ["basic", "plain", "", ""]]),
+            (#"BEARER Realm = "r" , SERVICE="s""#, [["bearer", "r", "s", ""]]),
+            (#"Bearer realm="open"#, [["bearer", "open", "", ""]]),
+            ("", []), (", , ", []), ("\"", []),
+        ] as [(String, [[String]])])
     func parsesChallenges(header: String, expected: [[String]]) {
         let found = AuthenticationChallenge.parse(header).map { challenge in
             [challenge.scheme] + ["realm", "service", "scope"].map { challenge.parameters[$0] ?? "" }

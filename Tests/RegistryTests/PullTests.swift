@@ -152,7 +152,10 @@ import Testing
         let attempts = Mutex(0)
         let registry = try registry { request in
             guard request.path == path else { return nil }
-            let attempt = attempts.withLock { $0 += 1; return $0 }
+            let attempt = attempts.withLock {
+                $0 += 1
+                return $0
+            }
             if attempt == 1 { return .init(body: Array(layer.prefix(40_000)), declaredLength: layer.count) }
             guard knowsRanges, let range = request.headers["range"], let start = Int(range.dropFirst(6).dropLast()) else {
                 return .init(body: layer)
@@ -221,42 +224,44 @@ import Testing
 
     private static let config = RemoteImage.descriptor([1], MediaType.ociConfiguration.rawValue)
 
-    @Test(arguments: [
-        ("text/html", #"{"schemaVersion":2}"#, "neither an image index nor a manifest"),
-        ("text/html", #"{"schemaVersion":2,"config":\#(config),"layers":[]}"#, "Content-Type is \"text/html\""),
-        (
-            MediaType.ociManifest.rawValue, #"{"schemaVersion":2,"config":\#(config),"layers":[],"manifests":[]}"#,
-            "both an image index and a manifest"
-        ),
-        (
-            MediaType.ociIndex.rawValue, #"{"schemaVersion":2,"config":\#(config),"layers":[]}"#,
-            "it is a manifest and came as \"\(MediaType.ociIndex)\""
-        ),
-        (
-            MediaType.ociManifest.rawValue,
-            #"{"schemaVersion":2,"mediaType":"\#(MediaType.dockerManifest)","config":\#(config),"layers":[]}"#,
-            "it calls itself \"\(MediaType.dockerManifest)\" and came as"
-        ),
-        (MediaType.ociManifest.rawValue, #"{"schemaVersion":2,"manifests":[]}"#, "it is an index and came as"),
-        (
-            MediaType.ociManifest.rawValue, #"{"schemaVersion":2,"mediaType":"\#(MediaType.ociIndex)","config":\#(config),"layers":[]}"#,
-            "contradicts its content"
-        ),
-        ("application/vnd.docker.distribution.manifest.v1+prettyjws", #"{"schemaVersion":1,"fsLayers":[]}"#, "schema 1"),
-        (MediaType.ociManifest.rawValue, #"{"schemaVersion":2,"schemaVersion":2}"#, "invalid JSON"),
-        (MediaType.ociManifest.rawValue, #"<html>"#, "invalid JSON"),
-        (MediaType.ociManifest.rawValue, "", "invalid JSON"),
-        (
-            MediaType.ociManifest.rawValue,
-            #"{"schemaVersion":2,"config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"\#(Digest(of: [1]))","size":1},"layers":[]}"#,
-            "it is not a container image"
-        ),
-        (
-            MediaType.ociManifest.rawValue,
-            #"{"schemaVersion":2,"config":{"mediaType":"a","digest":"sha256:../../../x","size":1},"layers":[]}"#, "digest"
-        ),
-        (MediaType.ociManifest.rawValue, String(repeating: "[", count: 100_000), "invalid JSON"),
-    ] as [(String, String, String)])
+    @Test(
+        arguments: [
+            ("text/html", #"{"schemaVersion":2}"#, "neither an image index nor a manifest"),
+            ("text/html", #"{"schemaVersion":2,"config":\#(config),"layers":[]}"#, "Content-Type is \"text/html\""),
+            (
+                MediaType.ociManifest.rawValue, #"{"schemaVersion":2,"config":\#(config),"layers":[],"manifests":[]}"#,
+                "both an image index and a manifest"
+            ),
+            (
+                MediaType.ociIndex.rawValue, #"{"schemaVersion":2,"config":\#(config),"layers":[]}"#,
+                "it is a manifest and came as \"\(MediaType.ociIndex)\""
+            ),
+            (
+                MediaType.ociManifest.rawValue,
+                #"{"schemaVersion":2,"mediaType":"\#(MediaType.dockerManifest)","config":\#(config),"layers":[]}"#,
+                "it calls itself \"\(MediaType.dockerManifest)\" and came as"
+            ),
+            (MediaType.ociManifest.rawValue, #"{"schemaVersion":2,"manifests":[]}"#, "it is an index and came as"),
+            (
+                MediaType.ociManifest.rawValue,
+                #"{"schemaVersion":2,"mediaType":"\#(MediaType.ociIndex)","config":\#(config),"layers":[]}"#,
+                "contradicts its content"
+            ),
+            ("application/vnd.docker.distribution.manifest.v1+prettyjws", #"{"schemaVersion":1,"fsLayers":[]}"#, "schema 1"),
+            (MediaType.ociManifest.rawValue, #"{"schemaVersion":2,"schemaVersion":2}"#, "invalid JSON"),
+            (MediaType.ociManifest.rawValue, #"<html>"#, "invalid JSON"),
+            (MediaType.ociManifest.rawValue, "", "invalid JSON"),
+            (
+                MediaType.ociManifest.rawValue,
+                #"{"schemaVersion":2,"config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"\#(Digest(of: [1]))","size":1},"layers":[]}"#,
+                "it is not a container image"
+            ),
+            (
+                MediaType.ociManifest.rawValue,
+                #"{"schemaVersion":2,"config":{"mediaType":"a","digest":"sha256:../../../x","size":1},"layers":[]}"#, "digest"
+            ),
+            (MediaType.ociManifest.rawValue, String(repeating: "[", count: 100_000), "invalid JSON"),
+        ] as [(String, String, String)])
     func refusesManifests(type: String, text: String, reason: String) async throws {
         let registry = try LyingRegistry { request in
             request.path == "/v2/" ? .json("{}") : .json(text, type: type)
@@ -325,7 +330,12 @@ import Testing
         let path = image.path(image.layers[1])
         let attempts = Mutex(0)
         let registry = try registry { request in
-            guard request.path == path, attempts.withLock({ $0 += 1; return $0 }) < 3 else { return nil }
+            guard request.path == path,
+                attempts.withLock({
+                    $0 += 1
+                    return $0
+                }) < 3
+            else { return nil }
             return .init(status: 429, headers: ["Retry-After": "1"])
         }
         defer { registry.stop() }

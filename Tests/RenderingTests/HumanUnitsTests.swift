@@ -4,21 +4,23 @@ import Testing
 @testable import Rendering
 
 @Suite struct HumanUnitsTests {
-    @Test(arguments: [
-        (0, "Less than a second"), (0.9, "Less than a second"), (-5, "Less than a second"), (1, "1 second"),
-        (59, "59 seconds"), (60, "About a minute"), (119, "About a minute"), (120, "2 minutes"), (3540, "59 minutes"),
-        (3600, "About an hour"), (5399, "About an hour"), (5400, "2 hours"), (169_200, "47 hours"), (172_800, "2 days"),
-        (1_123_200, "13 days"), (1_209_600, "2 weeks"), (5_097_600, "8 weeks"), (5_184_000, "2 months"),
-        (62_985_600, "24 months"), (63_072_000, "2 years"),
-    ] as [(Double, String)])
+    @Test(
+        arguments: [
+            (0, "Less than a second"), (0.9, "Less than a second"), (-5, "Less than a second"), (1, "1 second"),
+            (59, "59 seconds"), (60, "About a minute"), (119, "About a minute"), (120, "2 minutes"), (3540, "59 minutes"),
+            (3600, "About an hour"), (5399, "About an hour"), (5400, "2 hours"), (169_200, "47 hours"), (172_800, "2 days"),
+            (1_123_200, "13 days"), (1_209_600, "2 weeks"), (5_097_600, "8 weeks"), (5_184_000, "2 months"),
+            (62_985_600, "24 months"), (63_072_000, "2 years"),
+        ] as [(Double, String)])
     func durations(seconds: Double, expected: String) {
         #expect(HumanUnits.duration(seconds: seconds) == expected)
     }
 
-    @Test(arguments: [
-        (0, "0B"), (999, "999B"), (1000, "1kB"), (1_234_567, "1.23MB"), (124_000_000, "124MB"), (1_860_000_000, "1.86GB"),
-        (18_446_744_073_709_551_615, "18.4EB"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0B"), (999, "999B"), (1000, "1kB"), (1_234_567, "1.23MB"), (124_000_000, "124MB"), (1_860_000_000, "1.86GB"),
+            (18_446_744_073_709_551_615, "18.4EB"),
+        ] as [(UInt64, String)])
     func sizes(bytes: UInt64, expected: String) {
         #expect(HumanUnits.size(bytes) == expected)
     }
@@ -34,11 +36,12 @@ import Testing
         #expect(HumanUnits.since(Timestamp(seconds: 100), now: Timestamp(seconds: 230)) == "2 minutes ago")
     }
 
-    @Test(arguments: [
-        ("1970-01-01T00:00:00Z", 0, 0), ("2000-02-29T23:59:59.5Z", 951_868_799, 500_000_000),
-        ("2024-05-01T12:00:00+02:00", 1_714_557_600, 0), ("1969-12-31T23:59:59.000000001Z", -1, 1),
-        ("0001-01-01T00:00:00Z", -62_135_596_800, 0), ("2024-05-01T10:00:00.1234567899Z", 1_714_557_600, 123_456_789),
-    ] as [(String, Int64, Int32)])
+    @Test(
+        arguments: [
+            ("1970-01-01T00:00:00Z", 0, 0), ("2000-02-29T23:59:59.5Z", 951_868_799, 500_000_000),
+            ("2024-05-01T12:00:00+02:00", 1_714_557_600, 0), ("1969-12-31T23:59:59.000000001Z", -1, 1),
+            ("0001-01-01T00:00:00Z", -62_135_596_800, 0), ("2024-05-01T10:00:00.1234567899Z", 1_714_557_600, 123_456_789),
+        ] as [(String, Int64, Int32)])
     func readsTimestamps(text: String, seconds: Int64, nanoseconds: Int32) {
         #expect(Timestamp(rfc3339: text) == Timestamp(seconds: seconds, nanoseconds: nanoseconds))
     }
@@ -93,7 +96,10 @@ import Testing
             bars.set("b", "Waiting")
             bars.set("a", "Done")
         }
-        #expect(text == "\ra: Waiting\u{1b}[K\n\u{1b}[1A\ra: Waiting\u{1b}[K\n\rb: Waiting\u{1b}[K\n\u{1b}[2A\ra: Done\u{1b}[K\n\rb: Waiting\u{1b}[K\n")
+        #expect(
+            text
+                == "\ra: Waiting\u{1b}[K\n\u{1b}[1A\ra: Waiting\u{1b}[K\n\rb: Waiting\u{1b}[K\n\u{1b}[2A\ra: Done\u{1b}[K\n\rb: Waiting\u{1b}[K\n"
+        )
     }
 
     @Test func quietDrawsNothing() throws {

@@ -68,7 +68,8 @@ public struct ImageReference: Sendable, Hashable, Comparable, CustomStringConver
         }
         if registry == "docker.io" && !repository.contains("/") { repository = "library/" + repository }
         guard isRepository(repository.lowercased()) else {
-            let reason = repository.utf8.count > 255 ? "is longer than 255 bytes" : "is not lower-case letters and digits joined by . _ - and /"
+            let reason =
+                repository.utf8.count > 255 ? "is longer than 255 bytes" : "is not lower-case letters and digits joined by . _ - and /"
             throw .init(text: text, reason: "repository name (\(repository.prefix(256))) \(reason)")
         }
         guard isRepository(repository) else {
