@@ -1,7 +1,8 @@
-// The two calls that need C's CMSG macros.
+// Calls that need C's CMSG macros, or a structure that Swift's Glibc module does not have.
 #include "CLinux.h"
 
 #include <string.h>
+#include <sys/vfs.h>
 
 int cl_send_descriptor(int socket, const void *data, size_t length, int descriptor) {
     struct iovec part = {(void *)data, length};
@@ -34,4 +35,9 @@ ssize_t cl_receive_descriptor(int socket, void *data, size_t length, int *descri
     if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
         memcpy(descriptor, CMSG_DATA(header), sizeof(int));
     return count;
+}
+
+long cl_filesystem_magic(int fd) {
+    struct statfs information;
+    return fstatfs(fd, &information) != 0 ? -1 : (long)information.f_type;
 }

@@ -11,7 +11,13 @@ public struct FileDescriptor: ~Copyable, Sendable {
     /// Takes ownership of `rawValue`.
     public init(owning rawValue: Int32) { self.rawValue = rawValue }
 
-    deinit { _ = Glibc.close(rawValue) }  // close(2): nothing can be done about an error here; writers call `close()`.
+    /// No file: every call on it fails with EBADF, and nothing is closed.
+    public static var none: FileDescriptor { FileDescriptor(owning: -1) }
+
+    deinit {
+        // Nothing can be done about an error here; writers call `close()`.
+        if rawValue >= 0 { Glibc.close(rawValue) }
+    }
 
     /// Gives the number up: the caller closes it.
     public consuming func release() -> Int32 {

@@ -21,6 +21,16 @@ public struct RootDirectory: ~Copyable, Sendable {
         try resolve(path, flags, mode: mode, Self.inRoot | Self.noMagicLinks)
     }
 
+    /// As `open`, but nil when there is nothing at the path.
+    public borrowing func openIfPresent(_ path: String, _ flags: Int32) throws(KernelError) -> FileDescriptor? {
+        do {
+            return try open(path, flags)
+        } catch {
+            if error.errno == ENOENT || error.errno == ENOTDIR { return nil }
+            throw error
+        }
+    }
+
     /// Opens a path and follows no symbolic link at all.
     public borrowing func openWithoutLinks(_ path: String, _ flags: Int32, mode: mode_t = 0) throws(KernelError) -> FileDescriptor {
         try resolve(path, flags, mode: mode, Self.inRoot | Self.noMagicLinks | Self.noSymbolicLinks)

@@ -165,6 +165,8 @@ static inline int cl_umask(unsigned mask) { return (int)syscall(SYS_umask, mask)
 static inline int cl_mknodat(int dirfd, const char *name, unsigned mode, uint64_t device) {
     return (int)syscall(SYS_mknodat, dirfd, name, mode, (unsigned)device);
 }
+// The file system's magic number (statfs(2)), or -1.
+long cl_filesystem_magic(int fd);
 // Sends one byte of data with one descriptor (SCM_RIGHTS, unix(7)).
 int cl_send_descriptor(int socket, const void *data, size_t length, int descriptor);
 // Receives data and at most one descriptor, close-on-exec; *descriptor is -1 when none came.

@@ -1,0 +1,229 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+extension ContainerInit {
+    /// Assembles the root and attaches it where it can be pivoted to.
+    mutating func makeRoot(_ source: RootStep, _ index: Int) throws {
+        let tree: FileDescriptor
+        switch source {
+        case .directory:
+            guard let raw = prepared.trees.removeValue(forKey: index) else { throw LaunchFailure(.root, "no root directory") }
+            tree = FileDescriptor(owning: raw)
+            try attach(tree, at: nil)
+        case .overlay(let overlay):
+            tree = try overlayMount(overlay)
+            try attach(tree, at: "root")
+        }
+        root = RootDirectory(tree)
+        try checkSpecialDirectories()
+    }
+
+    private func attach(_ tree: borrowing FileDescriptor, at name: String?) throws {
+        let raw = stage.rawValue
+        let from = tree.rawValue
+        try performing(.root, "attaching the root") {
+            try retrying("move_mount") { cl_move_mount(from, "", raw, name ?? "", 0x4 | (name == nil ? 0x40 : 0)) }
+        }
+    }
+
+    /// Overlay with relative names in the staging directory: short, and nothing of the host's paths in mountinfo.
+    private func overlayMount(_ overlay: OverlayRoot) throws -> FileDescriptor {
+        let raw = stage.rawValue
+        try performing(.root, "entering the staging directory") { try retrying("fchdir") { fchdir(raw) } }
+        return try performing(.root, "mounting the overlay root") {
+            let context = try FileSystemContext("overlay")
+            let names = overlay.lowerDirectories.indices.map { "l\($0)" }
+            do {
+                for name in names { try context.set("lowerdir+", name) }  // Linux 6.5
+            } catch let error as KernelError where error.errno == EINVAL {
+                try context.set("lowerdir", names.joined(separator: ":"))
+            }
+            try context.set("upperdir", "rw/upper")
+            try context.set("workdir", "rw/work")
+            if plan.newNamespaces.contains("user") { try context.set(flag: "userxattr") }  // Linux 5.11
+            return try context.mount([.noSetuid, .noDevices])
+        }
+    }
+
+    /// /proc, /sys and /dev of an image must be real directories or absent (rule R7, CVE-2019-16884, CVE-2026-41579).
+    private func checkSpecialDirectories() throws {
+        for name in ["/proc", "/sys", "/dev"] {
+            let raw = root.descriptor.rawValue
+            var status = stat()
+            if fstatat(raw, String(name.dropFirst()), &status, AT_SYMLINK_NOFOLLOW) != 0 { continue }
+            if status.st_mode & S_IFMT != S_IFDIR {
+                throw LaunchFailure(.root, "\(name) of the image is not a directory: refusing to start", subject: name)
+            }
+        }
+    }
+
+    mutating func makeMount(_ mount: MountStep, _ index: Int) throws {
+        if let reason = prepared.missing[index] {
+            results.append(.init(step: index, result: .unavailable(reason)))
+            return
+        }
+        switch mount.source {
+        case .bind: try attachBind(mount, index)
+        case .controlGroups: try mountGroups(mount, index)
+        case .fileSystem(let type, let options): try mountFileSystem(mount, type, options, index)
+        }
+    }
+
+    private mutating func attachBind(_ mount: MountStep, _ index: Int) throws {
+        guard let raw = prepared.trees.removeValue(forKey: index) else { throw LaunchFailure(.mount, "no source for \(mount.destination)") }
+        let tree = FileDescriptor(owning: raw)
+        try performing(.mount, "mounting on \(mount.destination)") {
+            let target = try mountPoint(mount.destination, directory: prepared.treeIsDirectory[index] ?? true)
+            try Mounts.attach(tree, on: target)
+        }
+    }
+
+    private func mountPoint(_ path: String, directory: Bool) throws -> FileDescriptor {
+        if directory { return try root.makeDirectories(path) }
+        return try root.makeFile(path)
+    }
+
+    private mutating func mountFileSystem(_ mount: MountStep, _ type: String, _ options: [MountOption], _ index: Int) throws {
+        // Only a real directory of the root takes these: a link would move them (CVE-2019-19921).
+        let target = try performing(.mount, "mounting \(type) on \(mount.destination)") {
+            try mountPoint(mount.destination, directory: true)
+        }
+        let tree = try performing(.mount, "mounting \(type) on \(mount.destination)") {
+            let context = try FileSystemContext(type)
+            for option in options {
+                if let value = option.value { try context.set(option.key, value) } else { try context.set(flag: option.key) }
+            }
+            return try context.mount(MountAttributes(rawValue: mount.setAttributes & ~1))
+        }
+        if mount.copyUp {
+            try performing(.mount, "copying up into \(mount.destination)") { try copyTree(from: target, to: tree) }
+        }
+        try performing(.mount, "mounting \(type) on \(mount.destination)") {
+            if type == "tmpfs" && mount.destination == "/dev" { try linkStandardStreams(in: tree) }
+            try Mounts.attach(tree, on: target)
+        }
+        // tmpfs is read-only only after what belongs in it was made: device nodes, links, mount points.
+        if mount.setAttributes & 1 != 0, type != "tmpfs" || mount.destination != "/dev" {
+            try performing(.mount, "making \(mount.destination) read-only") {
+                try Mounts.setAttributes(tree, set: .readOnly, recursive: false)
+            }
+        }
+    }
+
+    /// /dev/fd, stdin, stdout, stderr, core, ptmx (runtime-spec, "Default Devices" and /dev symbolic links).
+    private func linkStandardStreams(in dev: borrowing FileDescriptor) throws {
+        let raw = dev.rawValue
+        let links = [
+            ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"), ("/proc/self/fd/2", "stderr"),
+            ("pts/ptmx", "ptmx"),
+        ]
+        for (target, name) in links { try retrying("symlinkat", name) { symlinkat(target, raw, name) } }
+    }
+
+    private mutating func mountGroups(_ mount: MountStep, _ index: Int) throws {
+        let trees = prepared.groupTrees
+        try performing(.mount, "mounting control groups on \(mount.destination)") {
+            let target = try mountPoint(mount.destination, directory: true)
+            let context = try FileSystemContext("tmpfs")
+            try context.set("mode", "0755")
+            let top = try context.mount([.noSetuid, .noDevices, .noExecute])
+            let raw = top.rawValue
+            for (controller, _) in trees { try retrying("mkdirat", controller) { mkdirat(raw, controller, 0o755) } }
+            try Mounts.attach(top, on: target)
+            for (controller, tree) in trees {
+                try retrying("move_mount", controller) { cl_move_mount(tree, "", raw, controller, 0x4) }
+            }
+            try Mounts.setAttributes(top, set: .readOnly, recursive: false)
+        }
+        if trees.isEmpty {
+            results.append(.init(step: index, result: .partial("empty: the container has no control groups of its own")))
+        }
+    }
+
+    mutating func makeDevice(_ device: DeviceStep, _ index: Int) throws {
+        try performing(.device, "device \(device.path)") {
+            if let raw = prepared.trees.removeValue(forKey: index) {
+                let tree = FileDescriptor(owning: raw)
+                try Mounts.attach(tree, on: try mountPoint(device.path, directory: false))
+                return
+            }
+            let components = device.path.split(separator: "/")
+            guard let name = components.last.map(String.init) else { throw KernelError(call: "mknodat", errno: EINVAL) }
+            let parent = try root.makeDirectories("/" + components.dropLast().joined(separator: "/"))
+            let raw = parent.rawValue
+            let kind = device.type == "b" ? S_IFBLK : device.type == "p" ? S_IFIFO : S_IFCHR
+            let number = UInt64(deviceNumber(device.major, device.minor))
+            try retrying("mknodat", device.path) { cl_mknodat(raw, name, UInt32(kind) | (device.mode & 0o7777), number) }
+            // The umask took bits away; fchmodat follows no link here because the node was just made in our own tmpfs.
+            try retrying("fchmodat", device.path) { fchmodat(raw, name, mode_t(device.mode & 0o7777), 0) }
+            try retrying("fchownat", device.path) { fchownat(raw, name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW) }
+        }
+    }
+
+    func makeReadOnly(_ path: String) throws {
+        try performing(.readOnlyPath, "making \(path) read-only") {
+            guard let target = try root.openIfPresent(path, RootDirectory.pathOnly) else { return }  // nothing there to protect
+            let tree = try Mounts.cloneTree(target, recursive: true)
+            try Mounts.setAttributes(tree, set: [.readOnly, .noSetuid, .noDevices, .noExecute], recursive: true)
+            try Mounts.attach(tree, on: target)
+        }
+    }
+
+    func makeMask(_ path: String) throws {
+        try performing(.mask, "masking \(path)") {
+            guard let target = try root.openIfPresent(path, RootDirectory.pathOnly) else { return }  // nothing there to hide
+            if try target.status().st_mode & S_IFMT == S_IFDIR {
+                let context = try FileSystemContext("tmpfs")
+                try context.set("size", "0")
+                try context.set("mode", "0555")
+                let empty = try context.mount([.readOnly, .noSetuid, .noDevices, .noExecute])
+                try Mounts.attach(empty, on: target)
+                return
+            }
+            let null = prepared.nullDevice
+            let copy = try cloneOrFirst(null)
+            try Mounts.attach(copy, on: target)
+        }
+    }
+
+    /// Before Linux 6.15 only an attached mount can be cloned: the first mask attaches the original, later ones copy it.
+    private func cloneOrFirst(_ tree: Int32) throws(KernelError) -> FileDescriptor {
+        let copy = cl_open_tree(tree, "", 1 | UInt32(O_CLOEXEC) | 0x1000)
+        if copy >= 0 { return FileDescriptor(owning: copy) }
+        if errno != EINVAL { throw .last("open_tree", "/dev/null") }
+        return FileDescriptor(owning: try retrying("fcntl") { cl_fcntl(tree, F_DUPFD_CLOEXEC, 3) })
+    }
+
+    mutating func pivot(readOnly: Bool) throws {
+        for step in plan.steps {
+            if case .workingDirectory(let path) = step { try makeWorkingDirectory(path) }
+        }
+        try resolveIdentity()
+        let raw = root.descriptor.rawValue
+        try performing(.pivot, "switching the root") {
+            for step in plan.steps {
+                guard case .mount(let mount) = step, mount.destination == "/dev", mount.setAttributes & 1 != 0 else { continue }
+                try Mounts.setAttributes(try root.open("/dev", RootDirectory.pathOnly), set: .readOnly, recursive: false)
+            }
+            if readOnly { try Mounts.setAttributes(root.descriptor, set: .readOnly, recursive: false) }
+            try retrying("fchdir") { fchdir(raw) }
+            try Mounts.pivotToWorkingDirectory()
+        }
+        root = RootDirectory(.none)
+        stage = .none
+    }
+
+    private func makeWorkingDirectory(_ path: String) throws {
+        do {
+            try performing(.workingDirectory, "making the working directory \(path)") {
+                let made = try root.makeDirectories(path)
+                try made.close()
+            }
+        } catch let failure as LaunchFailure where failure.errno == EROFS || failure.errno == EACCES || failure.errno == EPERM {
+            // Entering it will say what is wrong, if anything is.
+        }
+    }
+}

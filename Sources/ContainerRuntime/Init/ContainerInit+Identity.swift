@@ -1,0 +1,147 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+
+extension ContainerInit {
+    /// Looks the user up in the image's own files while the root's resolver is at hand (rule R9, rule R4).
+    mutating func resolveIdentity() throws {
+        for step in plan.steps {
+            guard case .identity(let wanted) = step else { continue }
+            switch wanted {
+            case .numeric(let uid, let gid, let groups, let umask):
+                identity = ResolvedIdentity(uid: uid, gid: gid, additionalGroups: groups, home: nil, umask: umask)
+                identity.home = try UserDatabase.home(of: uid, in: root)
+            case .named(let text, let groups, let umask):
+                identity = try UserDatabase.resolve(text, additionalGroups: groups, in: root)
+                identity.umask = umask
+            }
+        }
+        for id in [identity.uid] where !isMapped(id, group: false) {
+            throw LaunchFailure(.identity, "user \(id) is not mapped in the container's user namespace", errno: EINVAL)
+        }
+        for id in [identity.gid] + identity.additionalGroups where !isMapped(id, group: true) {
+            throw LaunchFailure(.identity, "group \(id) is not mapped in the container's user namespace", errno: EINVAL)
+        }
+    }
+
+    private func isMapped(_ id: UInt32, group: Bool) -> Bool {
+        for step in plan.steps {
+            if case .identityMaps(let uid, let gid) = step { return (group ? gid : uid).contains { $0.outside(of: id) != nil } }
+        }
+        return true
+    }
+
+    mutating func enterDirectory(_ path: String) throws {
+        if chdir(path) == 0 { return try checkDirectory(path) }
+        if errno == EACCES || errno == EPERM {
+            pendingDirectory = path  // the payload's own user may be allowed
+            return
+        }
+        throw LaunchFailure(.workingDirectory, doing: "entering the working directory", KernelError.last("chdir", path))
+    }
+
+    /// A working directory that leads outside shows as "(unreachable)" in the system call itself (CVE-2024-21626).
+    private func checkDirectory(_ path: String) throws {
+        var buffer = [CChar](repeating: 0, count: 4097)
+        let length = cl_getcwd(&buffer, 4096)
+        if length <= 0 || buffer[0] != CChar(bitPattern: UInt8(ascii: "/")) {
+            throw LaunchFailure(.workingDirectory, "the working directory \(path) is outside of the container", subject: path)
+        }
+    }
+
+    mutating func assumeIdentity(_ step: IdentityStep) throws {
+        let wanted = identity
+        let terminal = terminal.rawValue
+        if terminal >= 0 {
+            // tty group 5 as devpts is mounted with; the payload's user owns its terminal.
+            try performing(.console, "giving the terminal to the user") {
+                try retrying("fchown", "terminal") { fchown(terminal, wanted.uid, wanted.gid) }
+            }
+        }
+        try performing(.identity, "becoming user \(wanted.uid)") {
+            try Credentials.keepCapabilities(true)
+            try Credentials.assume(user: wanted.uid, group: wanted.gid, additionalGroups: wanted.additionalGroups)
+            try Credentials.setDumpable(false)
+            if let mask = wanted.umask { cl_umask(mask) } else { cl_umask(0o022) }
+        }
+        if let path = pendingDirectory {
+            if chdir(path) != 0 {
+                throw LaunchFailure(.workingDirectory, doing: "entering the working directory", KernelError.last("chdir", path))
+            }
+            try checkDirectory(path)
+        }
+    }
+
+    mutating func setCapabilities(_ sets: CapabilityStep, _ index: Int) throws {
+        let available = ThreadCapabilities.bounding().mask
+        let lacking = (sets.bounding | sets.permitted) & ~available
+        if lacking != 0 {
+            // runtime-spec, "capabilities": one that cannot be granted is a warning, not a failure.
+            results.append(.init(step: index, result: .partial("not available here: \(hexadecimalMask(lacking))")))
+        }
+        let permitted = sets.permitted & available
+        try performing(.capabilities, "setting capabilities") {
+            // Effective was cleared by the change of user; CAP_SETPCAP is needed once more to drop the bounding set.
+            let all = CapabilitySet(mask: available)
+            try ThreadCapabilities.set(effective: all, permitted: all, inheritable: .empty, ambient: .empty)
+            try ThreadCapabilities.limitBounding(to: CapabilitySet(mask: sets.bounding))
+            try ThreadCapabilities.set(
+                effective: CapabilitySet(mask: sets.effective & permitted), permitted: CapabilitySet(mask: permitted),
+                inheritable: CapabilitySet(mask: sets.inheritable & available),
+                ambient: CapabilitySet(mask: sets.ambient & permitted & sets.inheritable))
+            try Credentials.keepCapabilities(false)
+        }
+    }
+
+    /// Reads the kernel's own word back from the private procfs and compares (rule R9): a mismatch stops the start.
+    func verify() throws {
+        let bytes = try performing(.verification, "reading /proc/thread-self/status") {
+            try procfs.openBeneath("\(getpid())/status", O_RDONLY).readAll(limit: 65536)
+        }
+        let status = ProcessStatus(String(decoding: bytes, as: UTF8.self))
+        let available = ThreadCapabilities.bounding().mask
+        for step in plan.steps {
+            switch step {
+            case .noNewPrivileges: try expect("NoNewPrivs", status["NoNewPrivs"] == "1", status["NoNewPrivs"])
+            case .capabilities(let sets):
+                try expect("CapBnd", status.mask("CapBnd").map { $0 & ~sets.bounding == 0 }, status["CapBnd"])
+                try expect("CapPrm", status.mask("CapPrm").map { $0 & ~sets.permitted == 0 }, status["CapPrm"])
+                try expect("CapEff", status.mask("CapEff").map { $0 & ~sets.effective == 0 }, status["CapEff"])
+                try expect("CapInh", status.mask("CapInh").map { $0 & ~sets.inheritable == 0 }, status["CapInh"])
+                try expect("CapAmb", status.mask("CapAmb").map { $0 & ~sets.ambient == 0 }, status["CapAmb"])
+                try expect("CapBnd", available & ~sets.bounding == 0, status["CapBnd"])
+            case .identity:
+                let wanted = [identity.uid, identity.uid, identity.uid, identity.uid].map(String.init).joined(separator: "\t")
+                try expect("Uid", status["Uid"] == wanted, status["Uid"])
+            default: break
+            }
+        }
+    }
+
+    private func expect(_ name: String, _ holds: Bool?, _ found: String?) throws {
+        if holds == true { return }
+        throw LaunchFailure(.verification, "the kernel shows \(name) \(found ?? "nothing"), which is not what was set: not starting")
+    }
+}
+
+/// "Name:\tvalue" lines of proc_pid_status(5).
+struct ProcessStatus {
+    private var values: [Substring: Substring] = [:]
+
+    init(_ text: String) {
+        for line in text.split(separator: "\n") {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            values[line[..<colon]] = line[line.index(after: colon)...].drop { $0 == "\t" || $0 == " " }
+        }
+    }
+
+    subscript(name: String) -> String? { values[name[...]].map(String.init) }
+    func mask(_ name: String) -> UInt64? { values[name[...]].flatMap { UInt64($0, radix: 16) } }
+}
+
+/// 16 hexadecimal digits, as the kernel prints capability sets.
+func hexadecimalMask(_ mask: UInt64) -> String {
+    let digits = String(mask, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+}

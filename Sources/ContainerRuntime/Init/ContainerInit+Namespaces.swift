@@ -1,0 +1,145 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+extension ContainerInit {
+    /// The mount namespace of A, and what has to be opened in it before the identity changes.
+    mutating func enterMountNamespace() throws {
+        try performing(.mountNamespace, "new mount namespace") {
+            try Namespaces.unshare([.mount])
+            try Mounts.setPropagation(.private)
+        }
+        for step in plan.steps {
+            // A user's state is 0700 and container root is not that user: opened now, as the invoking user still, and after
+            // the mount namespace was made (earlier, and overlay refuses a directory of another mount namespace with EINVAL).
+            if case .root(.overlay(let overlay)) = step {
+                stage = try performing(.root, "opening the staging directory") {
+                    try FileDescriptor.open(overlay.stageDirectory, O_RDONLY | O_DIRECTORY)
+                }
+            }
+            if case .root(.directory(let path)) = step {
+                stage = try performing(.root, "opening the root file system") {
+                    try FileDescriptor.open(path, RootDirectory.pathOnly | O_DIRECTORY)
+                }
+            }
+        }
+        if plan.newNamespaces.contains("user") {
+            try performing(.identityMaps, "becoming root of the container") {
+                try Credentials.assume(user: 0, group: 0, additionalGroups: [])
+                // The change of identity made this process undumpable, so that /proc/PID belongs to the host's root and B's
+                // maps could not be written. Nothing but this process lives in the container yet (CVE-2016-9962).
+                try Credentials.setDumpable(true)
+            }
+        }
+        procfs = RootDirectory(
+            try performing(.mountNamespace, "private procfs") {
+                try FileSystemContext("proc").mount([.noSetuid, .noDevices, .noExecute])
+            })
+    }
+
+    func setNames(_ name: String, _ domain: String?) throws {
+        try performing(.hostname, "setting the host name to \(name)") {
+            try retrying("sethostname", name) { cl_sethostname(name, name.utf8.count) }
+            if let domain { try retrying("setdomainname", domain) { cl_setdomainname(domain, domain.utf8.count) } }
+        }
+    }
+
+    /// Writes below /proc/sys of the private procfs: never a path of the image's (CVE-2025-52881).
+    func setSystemControl(_ key: String, _ value: String) throws {
+        let path = "sys/" + key.split(separator: ".").joined(separator: "/")
+        try performing(.systemControl, "sysctl \(key)") { try writeProc(path, value) }
+    }
+
+    func writeProc(_ path: String, _ value: String) throws {
+        try procfs.openBeneath(path, O_WRONLY).writeAll(Array(value.utf8))
+    }
+
+    mutating func setResourceLimit(_ name: String, _ soft: UInt64, _ hard: UInt64, _ index: Int) throws {
+        guard let number = ResourceLimit.number(of: name) else { throw LaunchFailure(.resourceLimit, "unknown limit \(name)") }
+        do {
+            try ResourceLimit.set(number, soft: soft, hard: hard)
+        } catch where error.errno == EPERM {
+            // Raising above the host's hard limit needs CAP_SYS_RESOURCE on the host: as far as the host allows, and said so.
+            let current = try ResourceLimit.current(number)
+            try performing(.resourceLimit, name) {
+                try ResourceLimit.set(number, soft: min(soft, current.hard), hard: min(hard, current.hard))
+            }
+            results.append(.init(step: index, result: .partial("the host allows at most \(current.hard)")))
+        } catch {
+            throw LaunchFailure(.resourceLimit, doing: name, error)
+        }
+    }
+
+    mutating func setOutOfMemoryScore(_ value: Int, _ index: Int) throws {
+        do {
+            try writeProc("self/oom_score_adj", "\(value)")
+        } catch let error as KernelError where error.errno == EACCES || error.errno == EPERM {
+            results.append(.init(step: index, result: .unavailable("lowering the score needs CAP_SYS_RESOURCE on the host")))
+        }
+    }
+
+    /// One more user namespace below A, which B takes: ENOSPC for everything after (rule R8).
+    func limitNesting() throws {
+        try performing(.nestingLimit, "forbidding nested user namespaces") { try writeProc("sys/user/max_user_namespaces", "1") }
+    }
+
+    /// The second user namespace, with a mount namespace of its own: every mount that A made is locked in it, so that a
+    /// remount or an unmount fails even with CAP_SYS_ADMIN (mount_namespaces(7), "locked mounts").
+    mutating func lockMounts(networkInside: Bool) throws {
+        let (readEnd, writeEnd) = try performing(.lockedMounts, "pipe") { try makePipe() }
+        let pid = getpid()
+        // B's maps must be written from A with CAP_SETUID there, and this process is about to leave A: a second one stays.
+        switch try performing(.lockedMounts, "second user namespace", { try Processes.fork() }) {
+        case .child:
+            close(writeEnd)
+            _exit(writeInnerMaps(of: pid, after: readEnd) ? 0 : 1)
+        case .parent(let writer):
+            close(readEnd)
+            defer { close(writeEnd) }
+            try performing(.lockedMounts, "second user namespace") {
+                try Namespaces.unshare([.user, .mount] + (networkInside ? [.network] : []))
+            }
+            // Everything below is still private: B's namespace is a copy that receives nothing.
+            let go: [UInt8] = [1]
+            try performing(.lockedMounts, "second user namespace") {
+                try retrying("write") { write(writeEnd, go, 1) }
+                let end = try Processes.wait(for: writer.pid)
+                if end != .exited(0) { throw LaunchFailure(.lockedMounts, "the ID maps of the second user namespace cannot be written") }
+                try Credentials.assume(user: 0, group: 0, additionalGroups: [])
+                try Credentials.setDumpable(false)
+            }
+            if networkInside { try performing(.loopback, "bringing the loopback interface up") { try NetlinkRoute.bringUp("lo") } }
+        }
+    }
+
+    /// In the process that stays in A: maps each range of A to itself.
+    private func writeInnerMaps(of pid: Int32, after readEnd: Int32) -> Bool {
+        var byte: UInt8 = 0
+        guard read(readEnd, &byte, 1) == 1, byte == 1 else { return false }
+        do {
+            for step in plan.steps {
+                guard case .identityMaps(let uid, let gid) = step else { continue }
+                for (file, ranges) in [("uid_map", uid), ("gid_map", gid)] {
+                    let text = ranges.map { "\($0.inside) \($0.inside) \($0.count)\n" }.joined()
+                    try writeProc("\(pid)/\(file)", text)
+                }
+            }
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    mutating func joinKeyring(_ index: Int) throws {
+        do {
+            try Credentials.joinNewSessionKeyring()
+        } catch where error.errno == ENOSYS || error.errno == EPERM {
+            // Filtered by an outer container's seccomp, or a kernel without keys: then there is nothing to read either.
+            results.append(.init(step: index, result: .unavailable(error.reason)))
+        } catch {
+            throw LaunchFailure(.keyring, doing: "new session keyring", error)
+        }
+    }
+}

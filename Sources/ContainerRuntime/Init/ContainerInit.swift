@@ -1,0 +1,162 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+/// The container's first process, from the clone to execve: walks the plan, step by step.
+///
+/// Single-threaded, and it owns nothing but what it inherited: every host path was opened by the parent. `_exit` only.
+struct ContainerInit: ~Copyable {
+    let plan: LaunchPlan
+    var prepared: PreparedLaunch
+    let channel: FileDescriptor
+
+    /// A procfs of the container's own pid namespace, detached, of which nobody else knows (rule R5).
+    var procfs = RootDirectory(.none)
+    /// The root while it is being built.
+    var root = RootDirectory(.none)
+    /// Where layers and the root are staged, opened before the identity changes.
+    var stage = FileDescriptor.none
+    var terminal = FileDescriptor.none
+    var identity = ResolvedIdentity(uid: 0, gid: 0, additionalGroups: [], home: nil, umask: nil)
+    /// The working directory could not be entered as root of the container and is tried again as the user.
+    var pendingDirectory: String?
+    var executable: String?
+    var results: [InitMessage.ReportedResult] = []
+
+    init(plan: LaunchPlan, prepared: PreparedLaunch, channel: consuming FileDescriptor) {
+        self.plan = plan
+        self.prepared = prepared
+        self.channel = channel
+    }
+
+    /// Never returns: the payload runs, or the failure is reported and the process ends.
+    consuming func run() -> Never {
+        do {
+            try walk()
+            fatalExit(127)
+        } catch {
+            let failure = (error as? LaunchFailure)
+                ?? LaunchFailure(step: "", call: "", errno: 0, subject: "", message: "\(error)")
+            report(failure)
+            // 126: found but not executable; 127: not found. A payload that the filter keeps from reporting ends so too.
+            fatalExit(failure.errno == ENOENT ? 127 : failure.step == LaunchStep.Kind.execute.rawValue ? 126 : 125)
+        }
+    }
+
+    private func report(_ failure: LaunchFailure) {
+        do {
+            let bytes = try InitMessage.failed(failure).encoded()
+            // write, not send: every filter allows it.
+            try channel.writeAll(bytes)
+        } catch {
+            // The parent is gone: nobody is left to be told.
+        }
+    }
+
+    private func fatalExit(_ code: Int32) -> Never { _exit(code) }
+
+    private mutating func walk() throws {
+        try performing(.namespaces, "starting") {
+            // Nothing above the standard streams may reach the payload (rule R3, CVE-2024-21626).
+            try LinuxKernel.closeDescriptors(from: 3, onExecOnly: true)
+            try Credentials.setProcessName("coffer:[INIT]")
+        }
+        try wait(for: .proceed)
+        try enterGroups()
+        try joinNamespaces()
+        for (index, step) in plan.steps.enumerated() where step.kind >= .mountNamespace {
+            if step.kind == .systemCallFilter || step.kind == .execute { try signalReady() }
+            do {
+                try perform(step, index)
+            } catch let failure as LaunchFailure where plan.preferred.contains(step.kind) {
+                results.append(.init(step: index, result: .unavailable(failure.message)))
+            }
+        }
+    }
+
+    private var readySent = false
+
+    /// Tells the parent once that only the filter and execve are left, and waits for its word.
+    private mutating func signalReady() throws {
+        if readySent { return }
+        readySent = true
+        executable = try resolveExecutable()
+        try channel.sendMessage(try InitMessage.ready(results).encoded())
+        try wait(for: .execute)
+    }
+
+    private borrowing func wait(for command: LaunchCommand) throws {
+        guard let message = try channel.receiveMessage(limit: 16), message.bytes == [command.rawValue] else {
+            throw LaunchFailure(.namespaces, "the runtime ended before the container was started")
+        }
+    }
+
+    private func enterGroups() throws {
+        for file in prepared.taskFiles {
+            let written = retryWrite(file, "0")
+            if written != 1 { throw LaunchFailure(.controlGroup, doing: "entering the control group", KernelError.last("write", "tasks")) }
+        }
+        if !prepared.taskFiles.isEmpty, plan.newNamespaces.contains("cgroup") {
+            try performing(.namespaces, "new control group namespace") { try Namespaces.unshare([.cgroup]) }
+        }
+    }
+
+    private func retryWrite(_ file: Int32, _ text: String) -> Int {
+        while true {
+            let count = text.withCString { write(file, $0, text.utf8.count) }
+            if count >= 0 || errno != EINTR { return count }
+        }
+    }
+
+    private func joinNamespaces() throws {
+        for (kind, file) in prepared.joined where kind != .pid {
+            try performing(.namespaces, "joining the \(kind.rawValue) namespace") {
+                try retrying("setns", kind.rawValue) { cl_setns(file, Int32(truncatingIfNeeded: Int64(kind.cloneFlag))) }
+            }
+        }
+    }
+
+    private mutating func perform(_ step: LaunchStep, _ index: Int) throws {
+        switch step {
+        case .mountNamespace: try enterMountNamespace()
+        case .hostname(let name, let domain): try setNames(name, domain)
+        case .loopback: try performing(.loopback, "bringing the loopback interface up") { try NetlinkRoute.bringUp("lo") }
+        case .egressRules: try installEgressRules()
+        case .systemControl(let key, let value): try setSystemControl(key, value)
+        case .resourceLimit(let name, let soft, let hard): try setResourceLimit(name, soft, hard, index)
+        case .oomScore(let value): try setOutOfMemoryScore(value, index)
+        case .root(let source): try makeRoot(source, index)
+        case .mount(let mount): try makeMount(mount, index)
+        case .device(let device): try makeDevice(device, index)
+        case .console: try makeConsole()
+        case .readOnlyPath(let path): try makeReadOnly(path)
+        case .mask(let path): try makeMask(path)
+        case .pivot(let readOnly): try pivot(readOnly: readOnly)
+        case .nestingLimit: try limitNesting()
+        case .lockedMounts(let networkInside): try lockMounts(networkInside: networkInside)
+        case .keyring: try joinKeyring(index)
+        case .workingDirectory(let path): try enterDirectory(path)
+        case .identity(let step): try assumeIdentity(step)
+        case .capabilities(let sets): try setCapabilities(sets, index)
+        case .noNewPrivileges: try performing(.noNewPrivileges, "no new privileges") { try Credentials.setNoNewPrivileges() }
+        case .securityLabel(let label): try setLabel(label)
+        case .landlock(let policy): try restrict(policy, index)
+        case .verification: try verify()
+        case .systemCallFilter: try loadFilter()
+        case .execute(_, let environment): try execute(environment)
+        case .namespaces, .identityMaps, .controlGroup, .network, .layers: break  // the parent's
+        }
+    }
+}
+
+/// Who the payload will be, with names resolved.
+struct ResolvedIdentity: Sendable, Equatable {
+    var uid: UInt32
+    var gid: UInt32
+    var additionalGroups: [UInt32]
+    /// Home directory by /etc/passwd, or nil.
+    var home: String?
+    var umask: UInt32?
+}

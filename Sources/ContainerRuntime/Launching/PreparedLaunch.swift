@@ -1,0 +1,204 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+/// What the parent has opened before the container's first process exists: that process inherits the descriptors and never
+/// resolves a host path of the user's choosing itself (rule R6). All are close-on-exec.
+public struct PreparedLaunch: Sendable {
+    /// The three standard streams of the payload, or nil to inherit the parent's.
+    public var standardStreams: [Int32]?
+    /// Detached trees by step index: binds, devices, the root directory.
+    var trees: [Int: Int32] = [:]
+    /// Steps that could not be prepared but may be missing.
+    var missing: [Int: String] = [:]
+    /// Whether a bind source is a directory, by step index.
+    var treeIsDirectory: [Int: Bool] = [:]
+    /// A detached mount of the host's /dev/null, verified to be that device; what files are masked with (CVE-2025-31133).
+    var nullDevice: Int32 = -1
+    /// `tasks` files of the container's v1 groups, which the first process writes itself into.
+    var taskFiles: [Int32] = []
+    /// The container's own groups, to be mounted inside: controller and detached tree.
+    var groupTrees: [(controller: String, tree: Int32)] = []
+    /// Paths of the container's groups.
+    public var groupPaths: [String] = []
+    /// The group's own report: what could not be limited.
+    var groupShortfalls: [(limit: String, reason: String)] = []
+    /// Why the container has no groups, or nil.
+    var groupsUnavailable: String?
+    var filter: SeccompFilter?
+    var filterFlags: UInt32 = 0
+    /// Calls that libseccomp does not know.
+    var unknownCalls: [String] = []
+    /// Namespace files to join, by kind.
+    var joined: [(kind: NamespaceKind, file: Int32)] = []
+
+    /// Every descriptor that only the child needs.
+    private var descriptors: [Int32] {
+        Array(trees.values) + [nullDevice] + taskFiles + groupTrees.map(\.tree) + joined.map(\.file) + (standardStreams ?? [])
+    }
+
+    /// Closes the parent's copies once the child has its own.
+    mutating func closeDescriptors() {
+        for descriptor in Set(descriptors) where descriptor > 2 { close(descriptor) }
+        trees = [:]
+        nullDevice = -1
+        taskFiles = []
+        groupTrees = []
+        joined = []
+        standardStreams = nil
+    }
+}
+
+/// Opens what a plan needs. Nothing is left behind when it throws: descriptors are closed, groups removed.
+struct LaunchPreparation {
+    let plan: LaunchPlan
+    let mounts: CgroupMounts?
+    /// Where compiled filters are kept, or nil.
+    let filterCache: String?
+
+    func prepare(standardStreams: [Int32]?) throws -> PreparedLaunch {
+        var prepared = PreparedLaunch()
+        prepared.standardStreams = standardStreams
+        do {
+            for (index, step) in plan.steps.enumerated() { try prepare(step, index, &prepared) }
+            if plan.steps.contains(where: { $0.kind == .mask }) { prepared.nullDevice = try openNullDevice() }
+        } catch {
+            prepared.closeDescriptors()
+            do {
+                try CgroupDirectories.remove(prepared.groupPaths)
+            } catch {
+                // The first error is the one that counts; groups that stay are swept by the next command.
+            }
+            throw error
+        }
+        return prepared
+    }
+
+    private func prepare(_ step: LaunchStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
+        switch step {
+        case .namespaces(_, let joined):
+            for namespace in joined {
+                guard let kind = NamespaceKind(rawValue: namespace.kind) else { continue }
+                let file = try performing(.namespaces, "joining the \(namespace.kind) namespace") {
+                    try FileDescriptor.open(namespace.path, O_RDONLY)
+                }
+                prepared.joined.append((kind, file.release()))
+            }
+        case .controlGroup(let group): try prepareGroups(group, &prepared)
+        case .root(.directory(let path)):
+            prepared.trees[index] = try performing(.root, "opening the root file system") {
+                try Mounts.cloneTree(path: path, recursive: true).release()
+            }
+        case .mount(let mount): try prepareMount(mount, index, &prepared)
+        case .device(let device): try prepareDevice(device, index, &prepared)
+        case .systemCallFilter(let filter):
+            let compiled = try performing(.systemCallFilter, "compiling the system call filter") {
+                try SystemCallFilterCompiler(cacheDirectory: filterCache).compile(filter.profile)
+            }
+            prepared.filter = compiled.filter
+            prepared.unknownCalls = compiled.unknown
+            prepared.filterFlags = compiled.flags
+        default: break
+        }
+    }
+
+    private func prepareMount(_ mount: MountStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
+        guard case .bind(let path, let recursive) = mount.source else { return }
+        if mount.optional, access(path, F_OK) != 0 {
+            prepared.missing[index] = "\(path): \(KernelError.last("access").reason)"
+            return
+        }
+        let tree = try performing(.mount, "the bind source for \(mount.destination)") {
+            try cloneSource(path, recursive: recursive)
+        }
+        prepared.treeIsDirectory[index] = try tree.status().st_mode & S_IFMT == S_IFDIR
+        let set = MountAttributes(rawValue: mount.setAttributes)
+        let clear = MountAttributes(rawValue: mount.clearAttributes)
+        try performing(.mount, "mount options of \(mount.destination)") {
+            if !set.isEmpty {
+                // What closes reaches submounts: a read-only volume with a writable mount below it is not read-only.
+                try Mounts.setAttributes(tree, set: set, clear: [], recursive: true)
+            }
+            // Loosening never reaches below the mount that was named.
+            if !clear.isEmpty { try relax(tree, clear) }
+            try Mounts.setAttributes(
+                tree, propagation: mount.propagation.flatMap { MountPropagation(rawValue: $0) } ?? .private, recursive: true)
+        }
+        prepared.trees[index] = tree.release()
+    }
+
+    private func cloneSource(_ path: String, recursive: Bool) throws(KernelError) -> FileDescriptor {
+        // Where the source has locked mounts below it, a private copy can only be made whole (mount_namespaces(7)).
+        if recursive { return try Mounts.cloneTree(path: path, recursive: true) }
+        do {
+            return try Mounts.cloneTree(path: path, recursive: false)
+        } catch {
+            if error.errno != EINVAL { throw error }
+        }
+        return try Mounts.cloneTree(path: path, recursive: true)
+    }
+
+    private func relax(_ tree: borrowing FileDescriptor, _ clear: MountAttributes) throws(KernelError) {
+        do {
+            try Mounts.setAttributes(tree, clear: clear, recursive: false)
+        } catch where error.errno == EPERM && clear.isSubset(of: [.readOnly, .noExecute, .noDevices, .noSetuid, .noAccessTime, .strictAccessTime]) {
+            // The host has locked the flag on the source; the mount stays as closed as the host has it.
+        }
+    }
+
+    private func prepareDevice(_ device: DeviceStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
+        guard plan.hasUserNamespace, device.type != "p" else { return }
+        let path = try hostPath(of: device)
+        let tree = try performing(.device, "device \(device.path)") { try Mounts.cloneTree(path: path, recursive: false) }
+        let status = try tree.status()
+        let isBlock = status.st_mode & S_IFMT == S_IFBLK
+        guard isBlock || status.st_mode & S_IFMT == S_IFCHR, isBlock == (device.type == "b"),
+            status.st_rdev == deviceNumber(device.major, device.minor)
+        else {
+            throw LaunchFailure(.device, "\(path) on the host is not the device \(device.type) \(device.major):\(device.minor)")
+        }
+        try performing(.device, "device \(device.path)") {
+            try Mounts.setAttributes(tree, set: [.noSetuid, .noExecute], propagation: .private, recursive: false)
+        }
+        prepared.trees[index] = tree.release()
+    }
+
+    /// Where the host keeps the device: at the same path, or where sysfs says.
+    private func hostPath(of device: DeviceStep) throws -> String {
+        var status = stat()
+        if stat(device.hostPath, &status) == 0, status.st_rdev == deviceNumber(device.major, device.minor),
+            status.st_mode & S_IFMT == (device.type == "b" ? S_IFBLK : S_IFCHR)
+        {
+            return device.hostPath
+        }
+        let kind = device.type == "b" ? "block" : "char"
+        let event = try performing(.device, "device \(device.path) (\(device.major):\(device.minor)) is not on this host") {
+            try readFile("/sys/dev/\(kind)/\(device.major):\(device.minor)/uevent", limit: 4096)
+        }
+        for line in String(decoding: event, as: UTF8.self).split(separator: "\n") where line.hasPrefix("DEVNAME=") {
+            return "/dev/" + line.dropFirst(8)
+        }
+        throw LaunchFailure(.device, "device \(device.path) (\(device.major):\(device.minor)) is not on this host")
+    }
+
+    private func openNullDevice() throws -> Int32 {
+        let tree = try performing(.mask, "opening /dev/null of the host") { try Mounts.cloneTree(path: "/dev/null", recursive: false) }
+        let status = try tree.status()
+        guard status.st_mode & S_IFMT == S_IFCHR, status.st_rdev == deviceNumber(1, 3) else {
+            throw LaunchFailure(.mask, "/dev/null of the host is not the null device")
+        }
+        try performing(.mask, "preparing masks") {
+            try Mounts.setAttributes(tree, set: [.readOnly, .noSetuid, .noExecute], propagation: .private, recursive: false)
+        }
+        return tree.release()
+    }
+}
+
+/// The kernel's device number as stat(2) shows it (makedev(3)).
+func deviceNumber(_ major: UInt32, _ minor: UInt32) -> dev_t {
+    let high = (UInt64(major) & 0xffff_f000) << 32 | (UInt64(major) & 0xfff) << 8
+    let low = (UInt64(minor) & 0xffff_ff00) << 12 | UInt64(minor) & 0xff
+    return dev_t(high | low)
+}

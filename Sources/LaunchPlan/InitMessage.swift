@@ -1,0 +1,60 @@
+import StrictJSON
+
+/// What the container's first process tells the runtime: one message per packet, at most `InitMessage.limit` bytes.
+/// `LaunchStep` has the sequence.
+public enum InitMessage: Sendable, Equatable {
+    /// The terminal's master side travels with this packet.
+    case console
+    /// Everything but the filter and execve is done; these steps were not fully applied.
+    case ready([ReportedResult])
+    case failed(LaunchFailure)
+
+    /// Bytes. A longer packet is an error, not a reason to allocate (CVE-2021-43784 was a length that wrapped).
+    public static let limit = 65536
+
+    /// A step by its position in the plan, and what became of it.
+    public struct ReportedResult: Codable, Sendable, Equatable {
+        public var step: Int
+        public var result: StepOutcome.Result
+        public init(step: Int, result: StepOutcome.Result) {
+            self.step = step
+            self.result = result
+        }
+    }
+
+    /// The packet: one byte for the kind, then JSON.
+    public func encoded() throws -> [UInt8] {
+        let bytes: [UInt8]
+        switch self {
+        case .console: bytes = [1]
+        case .ready(let results): bytes = [2] + (results.isEmpty ? [] : try StrictJSONEncoder().encode(results))
+        case .failed(let failure): bytes = [3] + (try StrictJSONEncoder().encode(failure))
+        }
+        if bytes.count > Self.limit { throw InitMessageError.tooLong }
+        return bytes
+    }
+
+    /// - Throws: for an unknown kind or a body that is no valid JSON: a protocol error stops the launch.
+    public init(decoding bytes: [UInt8]) throws {
+        let body = Array(bytes.dropFirst())
+        switch bytes.first {
+        case 1: self = .console
+        case 2: self = .ready(body.isEmpty ? [] : try StrictJSONDecoder().decode([ReportedResult].self, from: body))
+        case 3: self = .failed(try StrictJSONDecoder().decode(LaunchFailure.self, from: body))
+        default: throw InitMessageError.unknownKind
+        }
+    }
+}
+
+/// A packet between the runtime and the container's first process that cannot be.
+public enum InitMessageError: Error, Sendable, Equatable {
+    case tooLong, unknownKind, unexpected
+}
+
+/// What the runtime tells the container's first process: one byte per packet.
+public enum LaunchCommand: UInt8, Sendable {
+    /// ID maps are written, layers are in place: walk the plan.
+    case proceed = 1
+    /// The network is up and the state is stored: load the filter and execute.
+    case execute = 2
+}
