@@ -44,7 +44,7 @@ let package = Package(
             resources: [.embedInCode("Levels")], swiftSettings: strict),
 
         .target(
-            name: "ContainerRuntime", dependencies: ["LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON"],
+            name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON"],
             swiftSettings: strict),
         .target(
             name: "ImageStore",

@@ -1,6 +1,8 @@
 // Calls that need C's CMSG macros, or a structure that Swift's Glibc module does not have.
+#define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <sys/vfs.h>
 
@@ -41,3 +43,11 @@ long cl_filesystem_magic(int fd) {
     struct statfs information;
     return fstatfs(fd, &information) != 0 ? -1 : (long)information.f_type;
 }
+
+int64_t cl_peer_user(int socket) {
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 ? -1 : (int64_t)peer.uid;
+}
+
+void cl_trim_heap(void) { malloc_trim(0); }

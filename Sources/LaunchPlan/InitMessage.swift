@@ -5,6 +5,8 @@ import StrictJSON
 public enum InitMessage: Sendable, Equatable {
     /// The terminal's master side travels with this packet.
     case console
+    /// The socket that can keep the egress rules current travels with this packet.
+    case egressRules
     /// Everything but the filter and execve is done; these steps were not fully applied.
     case ready([ReportedResult])
     case failed(LaunchFailure)
@@ -27,6 +29,7 @@ public enum InitMessage: Sendable, Equatable {
         let bytes: [UInt8]
         switch self {
         case .console: bytes = [1]
+        case .egressRules: bytes = [4]
         case .ready(let results): bytes = [2] + (results.isEmpty ? [] : try StrictJSONEncoder().encode(results))
         case .failed(let failure): bytes = [3] + (try StrictJSONEncoder().encode(failure))
         }
@@ -39,6 +42,7 @@ public enum InitMessage: Sendable, Equatable {
         let body = Array(bytes.dropFirst())
         switch bytes.first {
         case 1: self = .console
+        case 4: self = .egressRules
         case 2: self = .ready(body.isEmpty ? [] : try StrictJSONDecoder().decode([ReportedResult].self, from: body))
         case 3: self = .failed(try StrictJSONDecoder().decode(LaunchFailure.self, from: body))
         default: throw InitMessageError.unknownKind

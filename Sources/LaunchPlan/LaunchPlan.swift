@@ -26,6 +26,9 @@ public struct LaunchPlan: Sendable, Equatable {
         }
     }
 
+    /// The payload's user namespace has maps of its own.
+    public var hasIdentityMaps: Bool { steps.contains { $0.kind == .identityMaps } }
+
     /// New namespaces by name.
     public var newNamespaces: [String] {
         for step in steps { if case .namespaces(let new, _) = step { return new } }

@@ -165,6 +165,10 @@ static inline int cl_umask(unsigned mask) { return (int)syscall(SYS_umask, mask)
 static inline int cl_mknodat(int dirfd, const char *name, unsigned mode, uint64_t device) {
     return (int)syscall(SYS_mknodat, dirfd, name, mode, (unsigned)device);
 }
+// User ID of a unix socket's peer (SO_PEERCRED), or -1.
+int64_t cl_peer_user(int socket);
+// Gives free heap back to the kernel (malloc_trim(3)).
+void cl_trim_heap(void);
 // The file system's magic number (statfs(2)), or -1.
 long cl_filesystem_magic(int fd);
 // Sends one byte of data with one descriptor (SCM_RIGHTS, unix(7)).

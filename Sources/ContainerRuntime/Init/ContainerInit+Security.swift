@@ -33,6 +33,15 @@ extension ContainerInit {
         try performing(.systemCallFilter, "loading the system call filter") { try filter.load(flags: prepared.filterFlags) }
     }
 
+    /// Before the payload's namespace exists, and in A: the payload cannot alter these rules. The kernel's refusal stops the start.
+    func closeHost(_ network: OutboundNetwork) throws {
+        guard let host = prepared.hostAddresses else { throw LaunchFailure(.egressRules, "the host's addresses are not known") }
+        try performing(.egressRules, "closing the host's addresses (nftables)") {
+            let rules = try ContainerNetwork.closeHost(host, network: network)
+            try channel.sendMessage(try InitMessage.egressRules.encoded(), with: rules.release())
+        }
+    }
+
     // MARK: terminal and standard streams
 
     /// A terminal from the container's own devpts; its master goes to the parent, its slave becomes /dev/console.

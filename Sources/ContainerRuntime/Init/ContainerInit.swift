@@ -32,9 +32,14 @@ struct ContainerInit: ~Copyable {
     }
 
     /// Never returns: the payload runs, or the failure is reported and the process ends.
-    consuming func run() -> Never {
+    consuming func run() -> Never { run { (process: inout ContainerInit) throws in try process.walk() } }
+
+    /// As `run`, in a container that runs already: the namespaces are joined, the root is `/`.
+    consuming func runJoined() -> Never { run { (process: inout ContainerInit) throws in try process.walkJoined() } }
+
+    private consuming func run(_ body: (inout ContainerInit) throws -> Void) -> Never {
         do {
-            try walk()
+            try body(&self)
             fatalExit(127)
         } catch {
             let failure = (error as? LaunchFailure)
@@ -66,6 +71,10 @@ struct ContainerInit: ~Copyable {
         try wait(for: .proceed)
         try enterGroups()
         try joinNamespaces()
+        try walkSteps()
+    }
+
+    private mutating func walkSteps() throws {
         for (index, step) in plan.steps.enumerated() where step.kind >= .mountNamespace {
             if step.kind == .systemCallFilter || step.kind == .execute { try signalReady() }
             do {
@@ -74,6 +83,36 @@ struct ContainerInit: ~Copyable {
                 results.append(.init(step: index, result: .unavailable(failure.message)))
             }
         }
+    }
+
+    /// Only the end of a plan: what confines the process, then execve.
+    private mutating func walkJoined() throws {
+        try performing(.namespaces, "starting") {
+            try LinuxKernel.closeDescriptors(from: 3, onExecOnly: true)
+            try Credentials.setProcessName("coffer:[EXEC]")
+        }
+        try wait(for: .proceed)
+        try enterGroups()
+        try performing(.namespaces, "entering the container's root") {
+            root = RootDirectory(try FileDescriptor.open("/", RootDirectory.pathOnly | O_DIRECTORY))
+            let proc = try root.openWithoutLinks("/proc", RootDirectory.pathOnly | O_DIRECTORY)
+            let raw = proc.rawValue
+            guard cl_filesystem_magic(raw) == 0x9fa0 else {  // rule R5: a payload with SYS_ADMIN can mount over /proc
+                throw LaunchFailure(.namespaces, "/proc of the container is not a procfs: refusing to enter")
+            }
+            procfs = RootDirectory(proc)
+        }
+        if plan.hasIdentityMaps { try Credentials.assume(user: 0, group: 0, additionalGroups: []) }
+        if plan.terminal {
+            try performing(.console, "making the terminal") {
+                let pair = try Terminal.open(in: root)
+                try channel.sendMessage(try InitMessage.console.encoded(), with: pair.master)
+                terminal = pair.takeSlave()
+            }
+        }
+        try resolveIdentity()
+        root = RootDirectory(.none)
+        try walkSteps()
     }
 
     private var readySent = false
@@ -123,7 +162,7 @@ struct ContainerInit: ~Copyable {
         case .mountNamespace: try enterMountNamespace()
         case .hostname(let name, let domain): try setNames(name, domain)
         case .loopback: try performing(.loopback, "bringing the loopback interface up") { try NetlinkRoute.bringUp("lo") }
-        case .egressRules: try installEgressRules()
+        case .egressRules(let network): try closeHost(network)
         case .systemControl(let key, let value): try setSystemControl(key, value)
         case .resourceLimit(let name, let soft, let hard): try setResourceLimit(name, soft, hard, index)
         case .oomScore(let value): try setOutOfMemoryScore(value, index)

@@ -34,6 +34,9 @@ public struct PreparedLaunch: Sendable {
     /// Namespace files to join, by kind.
     var joined: [(kind: NamespaceKind, file: Int32)] = []
 
+    /// Addresses of the host for the egress rules, read in the host's network namespace.
+    var hostAddresses: HostAddresses?
+
     /// Every descriptor that only the child needs.
     private var descriptors: [Int32] {
         Array(trees.values) + [nullDevice] + taskFiles + groupTrees.map(\.tree) + joined.map(\.file) + (standardStreams ?? [])
@@ -100,6 +103,9 @@ struct LaunchPreparation {
             prepared.filter = compiled.filter
             prepared.unknownCalls = compiled.unknown
             prepared.filterFlags = compiled.flags
+        case .network, .egressRules:
+            if prepared.hostAddresses != nil { break }
+            prepared.hostAddresses = try performing(.egressRules, "reading the host's addresses") { try HostAddresses.current() }
         default: break
         }
     }

@@ -29,7 +29,9 @@ public enum LaunchPlanner {
         try validate(spec)
         guard let process = spec.process else { throw PlanError("config.json has no process: nothing to run") }
         let linux = spec.linux ?? RuntimeSpec.Linux()
-        let namespaces = try NamespacePlan(linux)
+        var namespaces = try NamespacePlan(linux)
+        let networkInside = ext?.networkNamespaceInside ?? false
+        if networkInside { namespaces.new.removeAll { $0 == "net" } }
         var steps: [LaunchStep] = [.namespaces(new: namespaces.new, joined: namespaces.joined)]
         if namespaces.makesUserNamespace { steps.append(try identityMaps(linux)) }
         if let group = controlGroup(linux, ext, facts) { steps.append(.controlGroup(group)) }
@@ -39,9 +41,8 @@ public enum LaunchPlanner {
         if let name = spec.hostname { steps.append(.hostname(name, domain: spec.domainname)) }
         if namespaces.new.contains("net") { steps.append(.loopback) }
         if case .outbound(let network)? = ext?.network, network.closeHost { steps.append(.egressRules(network)) }
-        for (key, value) in (linux.sysctl ?? [:]).sorted(by: { $0.key < $1.key }) {
-            steps.append(.systemControl(key: try systemControl(key, namespaces), value: value))
-        }
+        let controls = try systemControls(linux, namespaces, networkInside: networkInside)
+        steps += controls.filter { !$0.inside }.map(\.step)
         steps += try resourceLimits(process, linux, facts, namespaces)
         if let score = process.oomScoreAdj { steps.append(.oomScore(score)) }
         steps += try fileSystemSteps(spec, linux, ext, facts, namespaces)
@@ -49,7 +50,8 @@ public enum LaunchPlanner {
             guard namespaces.makesUserNamespace else {
                 throw PlanError("locked mounts need a user namespace: do not combine them with --userns host")
             }
-            steps += [.nestingLimit, .lockedMounts(networkInside: ext?.networkNamespaceInside ?? false)]
+            steps += [.nestingLimit, .lockedMounts(networkInside: networkInside)]
+            steps += controls.filter(\.inside).map(\.step)
         }
         steps.append(.keyring)
         steps += try finalSteps(process, linux, ext)
@@ -93,10 +95,20 @@ public enum LaunchPlanner {
         return ControlGroup(path: path, resources: linux.resources ?? RuntimeSpec.Resources(), required: ext?.cgroupRequired ?? true)
     }
 
+    /// Parameters of the network namespace wait until it exists.
+    private static func systemControls(
+        _ linux: RuntimeSpec.Linux, _ namespaces: NamespacePlan, networkInside: Bool
+    ) throws -> [(step: LaunchStep, inside: Bool)] {
+        var known = namespaces
+        if networkInside { known.new.append("net") }
+        return try (linux.sysctl ?? [:]).sorted { $0.key < $1.key }.map { key, value in
+            (.systemControl(key: try systemControl(key, known), value: value), networkInside && key.hasPrefix("net."))
+        }
+    }
+
     /// Only parameters of namespaces that are the container's own (CVE-2022-0811: kernel.core_pattern through a crafted value).
     private static func systemControl(_ key: String, _ namespaces: NamespacePlan) throws -> String {
-        let name = key.split(separator: ".").joined(separator: "/")
-        guard !name.isEmpty, !key.contains("/"), !key.contains(".."), key.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
+        guard !key.isEmpty, !key.hasPrefix("."), !key.contains("/"), !key.contains(".."), key.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
             throw PlanError("sysctl \"\(key)\" is not a valid name")
         }
         let ipc = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",

@@ -1,0 +1,221 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+/// A payload that runs.
+public struct LaunchedContainer: ~Copyable {
+    public let process: ChildProcess
+    /// The first process as the procfs on /proc numbers it (the host's number, also where the caller has a pid namespace).
+    public let hostPid: Int32
+    /// Master side of the payload's terminal, or `.none`.
+    public var console: FileDescriptor
+    /// Socket that keeps the egress rules current, or `.none`.
+    public var egressRules: FileDescriptor
+    public let groupPaths: [String]
+    public let outcomes: [StepOutcome]
+}
+
+/// The parent's half of a launch (`LaunchStep` has the sequence).
+public struct Launcher {
+    public let plan: LaunchPlan
+    public let network: NetworkPolicy
+    /// What Docker calls the cgroup driver: which hierarchies there are, or nil when none is to be used.
+    public let groups: CgroupMounts?
+    public let filterCache: String?
+
+    public init(plan: LaunchPlan, network: NetworkPolicy, groups: CgroupMounts?, filterCache: String?) {
+        self.plan = plan
+        self.network = network
+        self.groups = groups
+        self.filterCache = filterCache
+    }
+
+    /// Starts the payload.
+    ///
+    /// - Parameters:
+    ///   - standardStreams: the payload's three streams, which are closed here, or nil to inherit the caller's.
+    ///   - beforeExecute: runs when only execve is left; it gets the host's PID and may wait (OCI `create`) or store state.
+    /// - Throws: `LaunchFailure`. Nothing is left behind then: no process, no group, no mount.
+    public func launch(
+        standardStreams: [Int32]?, beforeExecute: (Int32, [StepOutcome], [String], String?) throws -> Void
+    ) throws -> LaunchedContainer {
+        var prepared = try LaunchPreparation(plan: plan, mounts: groups, filterCache: filterCache)
+            .prepare(standardStreams: standardStreams)
+        do {
+            let staging = try LayerStaging(plan: plan)
+            let channel = try performing(.namespaces, "starting") { try SocketPair() }
+            let (ours, theirs) = channel.ends()
+            let parentEnd = FileDescriptor(owning: ours)
+            let childEnd = FileDescriptor(owning: theirs)
+            switch try performing(.namespaces, "new namespaces", { try Processes.fork(into: cloneKinds) }) {
+            case .child:
+                close(ours)
+                ContainerInit(plan: plan, prepared: prepared, channel: childEnd).run()
+            case .parent(let process):
+                try childEnd.close()
+                prepared.closeDescriptors()
+                var session = LaunchSession(
+                    plan: plan, network: network, prepared: prepared, staging: staging, channel: parentEnd, process: process)
+                return try session.complete(beforeExecute)
+            }
+        } catch {
+            prepared.closeDescriptors()
+            try removeGroups(prepared.groupPaths, after: error)
+            throw Self.namespaceHint(error)
+        }
+    }
+
+    /// Which namespaces the clone makes. The mount namespace comes later, when layers are in place, and the control group
+    /// namespace when the process is in its group.
+    private var cloneKinds: [NamespaceKind] {
+        plan.newNamespaces.compactMap { NamespaceKind(rawValue: $0) }.filter { $0 != .mount && $0 != .cgroup && $0 != .time }
+    }
+
+    private func removeGroups(_ paths: [String], after error: any Error) throws {
+        do {
+            try CgroupDirectories.remove(paths)
+        } catch let cleanup {
+            throw LaunchFailure(.controlGroup, "\(error); and the control group could not be removed: \(cleanup)")
+        }
+    }
+
+    /// A user namespace that the kernel refuses has reasons that only the host's administrator can see: named here.
+    private static func namespaceHint(_ error: any Error) -> any Error {
+        guard let failure = error as? LaunchFailure, failure.step == LaunchStep.Kind.namespaces.rawValue,
+            failure.call == "clone3"
+        else { return error }
+        var explained = failure
+        explained.message = "\(IDMapError.refusedNamespace(failure.errno))"
+        return explained
+    }
+}
+
+/// The conversation with the container's first process.
+struct LaunchSession: ~Copyable {
+    let plan: LaunchPlan
+    let network: NetworkPolicy
+    let prepared: PreparedLaunch
+    let staging: LayerStaging?
+    let channel: FileDescriptor
+    let process: ChildProcess
+    var console = FileDescriptor.none
+    var egressRules = FileDescriptor.none
+    var results: [InitMessage.ReportedResult] = []
+
+    init(
+        plan: LaunchPlan, network: NetworkPolicy, prepared: PreparedLaunch, staging: LayerStaging?,
+        channel: consuming FileDescriptor, process: consuming ChildProcess
+    ) {
+        self.plan = plan
+        self.network = network
+        self.prepared = prepared
+        self.staging = staging
+        self.channel = channel
+        self.process = process
+    }
+
+    /// Walks the parent's steps, then follows the child's until its execve.
+    consuming func complete(_ beforeExecute: (Int32, [StepOutcome], [String], String?) throws -> Void) throws -> LaunchedContainer {
+        do {
+            let hostPid = try performing(.namespaces, "starting") { try Processes.procfsPid(of: process.pidfd) }
+            try writeMaps(hostPid)
+            try staging?.attachShifted(userNamespaceOf: hostPid)
+            var connection = try beginNetwork(hostPid, inside: false)
+            try channel.sendMessage([LaunchCommand.proceed.rawValue])
+            try follow(untilReady: true)
+            staging?.detach()
+            if connection == nil { connection = try beginNetwork(hostPid, inside: true) }
+            if var pasta = connection {
+                do {
+                    try pasta.waitUntilReady()
+                } catch {
+                    throw LaunchFailure(.network, error.description)
+                }
+            }
+            let outcomes = OutcomeReport(plan: plan, prepared: prepared, results: results).outcomes
+            let address = isOutbound ? prepared.hostAddresses?.containerAddresses.ipv4.description : nil
+            try beforeExecute(hostPid, outcomes, prepared.groupPaths, address)
+            try channel.sendMessage([LaunchCommand.execute.rawValue])
+            try follow(untilReady: false)
+            return LaunchedContainer(
+                process: process, hostPid: hostPid, console: console, egressRules: egressRules,
+                groupPaths: prepared.groupPaths, outcomes: outcomes)
+        } catch {
+            try abandon()
+            throw error
+        }
+    }
+
+    private var isOutbound: Bool { if case .outbound = network { true } else { false } }
+
+    private func writeMaps(_ pid: Int32) throws {
+        for step in plan.steps {
+            guard case .identityMaps(let uid, let gid) = step else { continue }
+            func lines(_ ranges: [IDRange]) -> [IDMapping] {
+                ranges.map { IDMapping(inside: $0.inside, outside: $0.outside, count: $0.count) }
+            }
+            do {
+                try IDMaps(users: lines(uid), groups: lines(gid)).write(to: pid)
+            } catch {
+                throw LaunchFailure(.identityMaps, "\(error)")
+            }
+        }
+    }
+
+    /// Pasta sets itself up while the child makes its mounts; where the namespace belongs to the inner user namespace it
+    /// exists only when the child is ready.
+    private func beginNetwork(_ pid: Int32, inside: Bool) throws -> PastaProcess? {
+        guard case .outbound(let outbound) = network, let host = prepared.hostAddresses else { return nil }
+        let madeInside = plan.steps.contains { $0 == .lockedMounts(networkInside: true) }
+        if madeInside != inside { return nil }
+        do {
+            let user = try FileDescriptor.open("/proc/\(pid)/ns/user", O_RDONLY)
+            let net = try FileDescriptor.open("/proc/\(pid)/ns/net", O_RDONLY)
+            return try PastaProcess.begin(
+                network: outbound, addresses: host.containerAddresses, userNamespace: user, networkNamespace: net)
+        } catch let error as PastaFailure {
+            throw LaunchFailure(.network, error.description)
+        } catch {
+            throw LaunchFailure(.network, "the container's network namespace cannot be opened: \(error)")
+        }
+    }
+
+    /// Reads the child's messages up to `ready`, or to the end of file that a successful execve is.
+    private mutating func follow(untilReady: Bool) throws {
+        while true {
+            let received = try performing(.namespaces, "following the start") { try channel.receiveMessage(limit: InitMessage.limit) }
+            guard let (bytes, descriptor) = received else {
+                if !untilReady { return }
+                throw LaunchFailure(.namespaces, "the container's first process ended unexpectedly")
+            }
+            let attached = FileDescriptor(owning: descriptor)
+            switch try InitMessage(decoding: bytes) {
+            case .failed(let failure): throw failure
+            case .ready(let reported):
+                guard untilReady else { throw InitMessageError.unexpected }
+                results = reported
+                return
+            case .console:
+                guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
+                console = attached
+            case .egressRules:
+                guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
+                egressRules = attached
+            }
+        }
+    }
+
+    /// Ends what was started: the first process, with it everything in its pid namespace.
+    private func abandon() throws {
+        do {
+            try Processes.signal(process.pidfd, SIGKILL)
+        } catch where error.errno == ESRCH {
+            // It has ended by itself.
+        }
+        let end = try Processes.wait(for: process.pid)
+        if case .exited(0) = end { throw LaunchFailure(.execute, "the container's first process ended before it was started") }
+        staging?.detach()
+    }
+}

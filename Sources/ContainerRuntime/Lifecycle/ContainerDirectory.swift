@@ -1,0 +1,126 @@
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// The version that all programs print.
+public enum RuntimeVersion { public static let current = "0.1.0" }
+
+/// Time as logs want it.
+public enum RuntimeClock {
+    /// RFC 3339, UTC.
+    public static func now() -> String { Timestamp.now() }
+    /// Nanoseconds since the epoch.
+    public static func nanoseconds() -> Int64 { Timestamp.nanoseconds() }
+}
+
+/// What the runtime keeps about a container that was started by its own command line (not by Coffer's engine).
+public struct ContainerRecord: Codable, Sendable, Equatable {
+    public var id: String
+    /// Absolute path.
+    public var bundle: String
+    /// RFC 3339.
+    public var created: String
+    public var state: RuntimeState
+
+    public init(id: String, bundle: String, created: String, state: RuntimeState) {
+        self.id = id
+        self.bundle = bundle
+        self.created = created
+        self.state = state
+    }
+}
+
+/// ROOT/ID of one container.
+public struct ContainerDirectory: Sendable {
+    public let root: String
+    public let id: String
+    public var path: String { "\(root)/\(id)" }
+
+    public init(root: String, id: String) {
+        self.root = root
+        self.id = id
+    }
+
+    /// An ID becomes a file name: letters, digits, `_ + - .`, not `.` or `..`, as runc has it.
+    public static func checked(_ id: String) throws -> String {
+        let allowed = id.utf8.allSatisfy {
+            ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || "_+-.".utf8.contains($0)
+        }
+        guard !id.isEmpty, allowed, id != ".", id != "..", id.utf8.count <= 1024 else {
+            throw PlanError("invalid container ID format: \(id)")
+        }
+        return id
+    }
+
+    /// Makes the directory; an existing one belongs to another container.
+    public func create() throws {
+        var current = ""
+        for component in root.split(separator: "/") {
+            current += "/" + component
+            if mkdir(current, 0o700) != 0 && errno != EEXIST { throw KernelError.last("mkdir", current) }
+        }
+        if mkdir(path, 0o700) != 0 {
+            if errno == EEXIST { throw PlanError("container with id exists: \(id)") }
+            throw KernelError.last("mkdir", path)
+        }
+    }
+
+    public func store(_ record: ContainerRecord) throws {
+        try replaceFile("\(path)/state.json", with: try StrictJSONEncoder().encode(record))
+    }
+
+    public func load() throws -> ContainerRecord {
+        do {
+            return try StrictJSONDecoder().decode(ContainerRecord.self, from: try readFile("\(path)/state.json"))
+        } catch let error as KernelError where error.errno == ENOENT {
+            throw PlanError("container does not exist: \(id)")
+        }
+    }
+
+    /// Removes the record. What is gone already is no error.
+    public func remove() throws {
+        for name in ["state.json", "state.json.new"] where unlink("\(path)/\(name)") != 0 && errno != ENOENT {
+            throw KernelError.last("unlink", "\(path)/\(name)")
+        }
+        if rmdir(path) != 0 && errno != ENOENT { throw KernelError.last("rmdir", path) }
+    }
+
+    /// All containers below a root.
+    public static func all(root: String) throws -> [ContainerDirectory] {
+        guard let stream = opendir(root) else {
+            if errno == ENOENT { return [] }
+            throw KernelError.last("opendir", root)
+        }
+        defer { closedir(stream) }
+        var result: [ContainerDirectory] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.hasPrefix(".") || access("\(root)/\(name)/state.json", F_OK) != 0 { continue }
+            result.append(ContainerDirectory(root: root, id: name))
+        }
+        return result.sorted { $0.id < $1.id }
+    }
+}
+
+extension ContainerRecord {
+    /// "running" or "stopped", by the kernel's word.
+    public func currentStatus() throws -> RuntimeContainerState.Status {
+        guard state.status == .running, try Processes.startTicks(of: state.pid) == state.pidStartTicks else { return .stopped }
+        return try CgroupDirectories.isFrozen(state.cgroupPaths) ? .paused : .running
+    }
+}
+
+/// Writes to descriptor 2, unbuffered. An error here has nowhere to go.
+public func writeStandardError(_ text: String) {
+    let bytes = Array(text.utf8)
+    var offset = 0
+    while offset < bytes.count {
+        let count = bytes.withUnsafeBytes { write(2, $0.baseAddress.map { $0 + offset }, bytes.count - offset) }
+        if count < 0 && errno != EINTR { return }
+        offset += max(count, 0)
+    }
+}

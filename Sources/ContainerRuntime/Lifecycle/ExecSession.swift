@@ -1,0 +1,150 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// A further process in a running container, as confined as the first: same namespaces, groups, capabilities, filter,
+/// Landlock rules.
+public struct ExecSession {
+    public var state: RuntimeState
+    public var spec: RuntimeSpec
+    public var ext: BundleExtension?
+    public var process: RuntimeSpec.Process
+    /// "user[:group]", looked up in the image's own files; nil: `process.user`.
+    public var userSpec: String?
+    public var detach: Bool
+    /// Keep stdin open; otherwise it is /dev/null.
+    public var interactive: Bool
+    public var filterCache: String?
+    public var pidFile: String?
+
+    public init(
+        state: RuntimeState, spec: RuntimeSpec, ext: BundleExtension?, process: RuntimeSpec.Process, userSpec: String?,
+        detach: Bool, interactive: Bool, filterCache: String?, pidFile: String?
+    ) {
+        self.state = state
+        self.spec = spec
+        self.ext = ext
+        self.process = process
+        self.userSpec = userSpec
+        self.detach = detach
+        self.interactive = interactive
+        self.filterCache = filterCache
+        self.pidFile = pidFile
+    }
+
+    /// Runs the process. - Returns: its exit code, or 0 at once when detached.
+    public func run() throws -> Int32 {
+        guard state.status == .running else { throw LaunchFailure(.namespaces, "the container is not running") }
+        // Nothing of this program may be reached from inside while it is half in (CVE-2016-9962, CVE-2019-5736).
+        try Credentials.setDumpable(false)
+        let target = try performing(.namespaces, "the container's first process") { try Processes.open(state.pid) }
+        guard try Processes.startTicks(of: state.pid) == state.pidStartTicks else {
+            throw LaunchFailure(.namespaces, "the container is not running")
+        }
+        let plan = try execPlan()
+        var prepared = try LaunchPreparation(plan: plan, mounts: nil, filterCache: filterCache).prepare(standardStreams: nil)
+        try openGroups(&prepared)
+        let streams = try makeStreams(plan)
+        prepared.standardStreams = streams.payload
+        try performing(.namespaces, "entering the container") { try Namespaces.join(target, joinedKinds) }
+        let pair = try SocketPair()
+        let (ours, theirs) = pair.ends()
+        switch try Processes.fork() {
+        case .child:
+            close(ours)
+            ContainerInit(plan: plan, prepared: prepared, channel: FileDescriptor(owning: theirs)).runJoined()
+        case .parent(let child):
+            close(theirs)
+            prepared.closeDescriptors()
+            return try follow(child, FileDescriptor(owning: ours), streams)
+        }
+    }
+
+    private func follow(
+        _ child: consuming ChildProcess, _ channel: consuming FileDescriptor, _ streams: MonitorStreams
+    ) throws -> Int32 {
+        var console: Int32 = -1
+        try channel.sendMessage([LaunchCommand.proceed.rawValue])
+        while let (bytes, descriptor) = try channel.receiveMessage(limit: InitMessage.limit) {
+            switch try InitMessage(decoding: bytes) {
+            case .failed(let failure):
+                let end = try Processes.wait(for: child.pid)
+                if case .signalled = end { throw LaunchFailure(.execute, "\(failure.message) (\(end))") }
+                throw failure
+            case .console: console = descriptor
+            case .ready: try channel.sendMessage([LaunchCommand.execute.rawValue])
+            case .egressRules: throw InitMessageError.unexpected
+            }
+        }
+        if let pidFile { try replaceFile(pidFile, with: Array("\(try Processes.procfsPid(of: child.pidfd))".utf8), mode: 0o644) }
+        if detach { return 0 }
+        SignalForwarding.forward(to: child.pidfd.rawValue)
+        let terminal = process.terminal ?? false
+        var relay = StreamRelay(
+            input: terminal ? console : streams.ours.input, output: terminal ? console : streams.ours.output,
+            errorOutput: streams.ours.errorOutput, terminal: terminal, readsInput: interactive || terminal)
+        if !terminal, !interactive { relay.input = -1 }
+        try relay.run(until: child.pidfd)
+        return try Processes.wait(for: child.pid).exitCode
+    }
+
+    private func makeStreams(_ plan: LaunchPlan) throws -> MonitorStreams {
+        if detach && !plan.terminal { return try MonitorStreams.discarding() }
+        let streams = try MonitorStreams(terminal: plan.terminal, stdinOpen: interactive)
+        for end in [streams.ours.output, streams.ours.errorOutput] where end >= 0 {
+            try retrying("fcntl") { cl_fcntl(end, F_SETFL, Int(O_RDONLY)) }
+        }
+        return streams
+    }
+
+    /// The namespaces of the payload. setns(2) with a pidfd takes them in the right order in one call.
+    private var joinedKinds: [NamespaceKind] {
+        let names = (spec.linux?.namespaces ?? []).map(\.type)
+        let table: [(RuntimeSpec.Namespace.Kind, NamespaceKind)] = [
+            (.user, .user), (.mount, .mount), (.pid, .pid), (.network, .network), (.ipc, .ipc), (.uts, .uts), (.cgroup, .cgroup),
+        ]
+        return table.filter { names.contains($0.0) }.map(\.1)
+    }
+
+    private func openGroups(_ prepared: inout PreparedLaunch) throws {
+        for path in state.cgroupPaths {
+            try performing(.controlGroup, "entering the container's control group") {
+                prepared.taskFiles.append(try FileDescriptor.open(path + "/tasks", O_WRONLY).release())
+            }
+        }
+    }
+
+    /// The end of the container's own plan, with another program.
+    private func execPlan() throws -> LaunchPlan {
+        var changed = spec
+        changed.process = process
+        var changedExtension = ext
+        changedExtension?.userSpec = userSpec
+        let facts = LaunchFacts(hasControlGroups: true, bundle: "/")
+        let whole = try LaunchPlanner.plan(changed, changedExtension, facts: facts)
+        let kept: Set<LaunchStep.Kind> = [
+            .resourceLimit, .oomScore, .keyring, .workingDirectory, .identity, .capabilities, .noNewPrivileges, .securityLabel,
+            .landlock, .verification, .systemCallFilter, .execute,
+        ]
+        let maps = whole.steps.filter { $0.kind == .identityMaps }
+        return LaunchPlan(
+            steps: maps + whole.steps.filter { kept.contains($0.kind) }, terminal: process.terminal ?? false,
+            preferred: whole.preferred.union([.resourceLimit]))
+    }
+}
+
+extension MonitorStreams {
+    /// Streams of a process whose output nobody wants.
+    static func discarding() throws -> MonitorStreams {
+        let null = try FileDescriptor.open("/dev/null", O_RDWR).release()
+        return MonitorStreams(payload: [null, null, null], ours: (-1, -1, -1))
+    }
+
+    private init(payload: [Int32]?, ours: (input: Int32, output: Int32, errorOutput: Int32)) {
+        self.payload = payload
+        self.ours = ours
+    }
+}

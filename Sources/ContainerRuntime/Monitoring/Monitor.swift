@@ -1,0 +1,100 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// The per-container monitor: starts the payload, logs what it writes, serves those who attach, notes how it ended. It
+/// outlives the command that started it, and it is PID 1 of a pid namespace of its own: whatever kills it, the kernel ends
+/// everything below it at once, the container and pasta included.
+public struct Monitor {
+    private static let lockDescriptor: Int32 = 3
+    private static let clientDescriptor: Int32 = 4
+
+    /// `coffer-runtime monitor --bundle DIR`, with the container's lock on descriptor 3 and the engine's socket on 4.
+    ///
+    /// - Returns: the process's exit code. The monitor itself goes on in the background.
+    public static func start(bundle: String) -> Int32 {
+        let client = FileDescriptor(owning: clientDescriptor)
+        do {
+            try prepareProcess()
+            try daemonize(bundle: bundle, client: client)
+            return 0
+        } catch {
+            let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "the monitor cannot start: \(error)")
+            do {
+                try client.sendMessage(try AttachFrame.failed(failure).encoded())
+            } catch {
+                // The engine is gone.
+            }
+            return 125
+        }
+    }
+
+    private static func prepareProcess() throws {
+        try closeDescriptors(from: 5, onExecOnly: false)
+        try closeDescriptors(from: 3, onExecOnly: true)
+        if setsid() == -1 && errno != EPERM { throw KernelError.last("setsid") }
+        try retrying("chdir") { chdir("/") }
+        cl_umask(0o077)
+    }
+
+    /// Forks the monitor proper into its pid and mount namespace; an ordinary user's also into M, where the user is root and
+    /// the subordinate IDs are mapped.
+    private static func daemonize(bundle: String, client: borrowing FileDescriptor) throws {
+        let rootless = geteuid() != 0
+        let subordinate = rootless ? try SubordinateIDs.ofInvokingUser() : nil
+        let (readEnd, writeEnd) = try makePipe()
+        let kinds: [NamespaceKind] = rootless ? [.user, .mount, .pid] : [.mount, .pid]
+        let fork: Processes.Fork
+        do {
+            fork = try Processes.fork(into: kinds)
+        } catch {
+            throw LaunchFailure(.namespaces, "\(IDMapError.refusedNamespace(error.errno))", errno: error.errno)
+        }
+        switch fork {
+        case .child:
+            close(writeEnd)
+            var byte: UInt8 = 0
+            if read(readEnd, &byte, 1) != 1 { _exit(125) }
+            close(readEnd)
+            Monitor.run(bundle: bundle)
+        case .parent(let child):
+            close(readEnd)
+            defer { close(writeEnd) }
+            do {
+                if let subordinate {
+                    try subordinate.ownerMaps(user: geteuid(), group: getegid()).write(to: child.pid)
+                }
+            } catch {
+                throw LaunchFailure(.identityMaps, "\(error)")
+            }
+            let go: [UInt8] = [1]
+            try retrying("write") { write(writeEnd, go, 1) }
+        }
+    }
+
+    private static func run(bundle: String) -> Never {
+        let client = FileDescriptor(owning: clientDescriptor)
+        do {
+            try Mounts.setPropagation(.slave)
+            try retrying("chdir", bundle) { chdir(bundle) }
+            for number in [SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGQUIT] { signal(number, SIG_IGN) }
+            try Credentials.setProcessName("coffer:[MON]")
+            var session = try MonitorSession.start(bundle: bundle, client: try client.duplicate())
+            try client.close()
+            try session.run()
+            _exit(0)
+        } catch {
+            let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
+            do {
+                let report = FileDescriptor(owning: clientDescriptor)
+                try report.sendMessage(try AttachFrame.failed(failure).encoded())
+            } catch {
+                // The engine is gone; its next command finds the lock free.
+            }
+            _exit(125)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import ContainerRuntime
+import Glibc
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// `spec [-b DIR]`: writes a default config.json.
+enum SpecCommand {
+    static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
+        let options = try ParsedOptions(arguments, ["bundle": true, "rootless": false], aliases: ["b": "bundle"])
+        let path = (options.value("bundle") ?? ".") + "/config.json"
+        if access(path, F_OK) == 0 { throw OptionError("file \(path) exists: remove it first") }
+        try replaceFile(path, with: try StrictJSONEncoder(.pretty).encode(DefaultSpec.make(rootless: options.isSet("rootless"))), mode: 0o644)
+        return 0
+    }
+}
+
+/// `features`: what engines ask for before they use a runtime (runtime-spec, features.md).
+enum FeaturesCommand {
+    private struct Features: Codable {
+        struct Linux: Codable {
+            struct Feature: Codable { var enabled: Bool }
+            struct Groups: Codable { var v1: Bool, v2: Bool, systemd: Bool }
+            struct Filter: Codable { var enabled: Bool, actions: [String], operators: [String] }
+            var namespaces: [String]
+            var capabilities: [String]
+            var cgroup: Groups
+            var seccomp: Filter
+            var apparmor: Feature
+            var selinux: Feature
+        }
+        var ociVersionMin = "1.0.0"
+        var ociVersionMax = "1.2.0"
+        var linux: Linux
+    }
+
+    static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
+        let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP"]
+        let operators = ["EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE"]
+        let features = Features(
+            linux: .init(
+                namespaces: ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
+                capabilities: Capability.all.map(\.name), cgroup: .init(v1: true, v2: false, systemd: false),
+                seccomp: .init(
+                    enabled: true, actions: actions.map { "SCMP_ACT_" + $0 }, operators: operators.map { "SCMP_CMP_" + $0 }),
+                apparmor: .init(enabled: true), selinux: .init(enabled: true)))
+        print(String(decoding: try StrictJSONEncoder(.pretty).encode(features), as: UTF8.self))
+        return 0
+    }
+}
+
+/// The configuration that `spec` writes: a shell in ./rootfs, closed as far as the specification has words for it.
+enum DefaultSpec {
+    static func make(rootless: Bool) -> RuntimeSpec {
+        let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+        var process = RuntimeSpec.Process(cwd: "/")
+        process.terminal = true
+        process.user = RuntimeSpec.User(uid: 0, gid: 0)
+        process.args = ["sh"]
+        process.env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"]
+        process.capabilities = RuntimeSpec.Capabilities(
+            bounding: capabilities, effective: capabilities, inheritable: nil, permitted: capabilities, ambient: nil)
+        process.rlimits = [RuntimeSpec.ResourceLimit(type: "RLIMIT_NOFILE", soft: 1024, hard: 1024)]
+        process.noNewPrivileges = true
+        var linux = RuntimeSpec.Linux()
+        linux.namespaces = [.pid, .network, .ipc, .uts, .mount, .cgroup].map { RuntimeSpec.Namespace(type: $0, path: nil) }
+        if rootless {
+            linux.namespaces?.append(RuntimeSpec.Namespace(type: .user, path: nil))
+            linux.uidMappings = [RuntimeSpec.IDMapping(containerID: 0, hostID: geteuid(), size: 1)]
+            linux.gidMappings = [RuntimeSpec.IDMapping(containerID: 0, hostID: getegid(), size: 1)]
+        }
+        linux.maskedPaths = [
+            "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+            "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+        ]
+        linux.readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+        var spec = RuntimeSpec(ociVersion: "1.2.0")
+        spec.process = process
+        spec.root = RuntimeSpec.Root(path: "rootfs", readonly: true)
+        spec.hostname = "coffer"
+        spec.mounts = mounts
+        spec.linux = linux
+        return spec
+    }
+
+    private static var mounts: [RuntimeSpec.Mount] {
+        let closed = ["nosuid", "noexec", "nodev"]
+        return [
+            ("/proc", "proc", closed), ("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            ("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+            ("/dev/shm", "tmpfs", closed + ["mode=1777", "size=65536k"]), ("/dev/mqueue", "mqueue", closed),
+            ("/sys", "sysfs", closed + ["ro"]), ("/sys/fs/cgroup", "cgroup", closed + ["ro"]),
+        ].map { RuntimeSpec.Mount(destination: $0.0, type: $0.1, source: $0.1, options: $0.2) }
+    }
+}
