@@ -93,6 +93,7 @@ extension ContainerInit {
         }
         let tree = try performing(.mount, "mounting \(type) on \(mount.destination)") {
             let context = try FileSystemContext(type)
+            try context.set("source", type)
             for option in options {
                 if let value = option.value { try context.set(option.key, value) } else { try context.set(flag: option.key) }
             }

@@ -61,7 +61,14 @@ extension CgroupLimits {
         cpuPeriod = resources.cpu?.period
         cpusetCPUs = resources.cpu?.cpus
         cpusetMemory = resources.cpu?.mems
-        for rule in resources.devices ?? [] {
+        try addDevices(resources.devices ?? [])
+    }
+
+    /// The configuration's rules in order, then what every container may use: the default devices and terminals
+    /// (runtime-spec, "Default Devices"; Documentation/admin-guide/devices.txt).
+    private mutating func addDevices(_ rules: [RuntimeSpec.DeviceRule]) throws {
+        if rules.isEmpty { return }
+        for rule in rules {
             let type = rule.type ?? "a"
             guard let letter = type.first, type.count == 1, "abc".contains(letter) else {
                 throw PlanError("device rule has the unknown type \(type)")
@@ -78,5 +85,10 @@ extension CgroupLimits {
             devices.append(
                 DeviceRule(allow: rule.allow, type: letter, major: try number(rule.major), minor: try number(rule.minor), access: access))
         }
+        for device in LaunchPlanner.defaultDevices {
+            devices.append(DeviceRule(allow: true, type: "c", major: device.major, minor: device.minor, access: "rwm"))
+        }
+        devices.append(DeviceRule(allow: true, type: "c", major: 5, minor: 2, access: "rwm"))
+        devices.append(DeviceRule(allow: true, type: "c", major: 136, minor: nil, access: "rwm"))
     }
 }
