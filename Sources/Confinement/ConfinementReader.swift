@@ -11,7 +11,9 @@ extension Confinement {
         let namespaces = linux.namespaces ?? []
         var origin = Origin.foreign
         if let level = notes?.level {
-            guard let name = LevelName(rawValue: level) else { throw ConfinementError("the bundle names a level “\(level)”, which does not exist") }
+            guard let name = LevelName(rawValue: level) else {
+                throw ConfinementError("the bundle names a level “\(level)”, which does not exist")
+            }
             origin = .level(name)
         }
         var devices: [DeviceNode] = []

@@ -34,7 +34,8 @@ extension ConfinementResolver {
         }
         mounts.append(
             Mount(
-                destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]))
+                destination: "/dev", type: "tmpfs", source: "tmpfs",
+                options: ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]))
         var pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
         switch namespace {
         case .own(_, let gids, _): if Self.isMapped(Self.devptsGroup, gids) { pts.append("gid=\(Self.devptsGroup)") }
@@ -72,7 +73,8 @@ extension ConfinementResolver {
     private func temporary(_ path: String, bytes: UInt64?, mode: String) -> Mount {
         let size = bytes.map { ["size=\($0)"] } ?? []
         return Mount(
-            destination: path, type: "tmpfs", source: "tmpfs", options: (noNewPrivileges ? ["nosuid"] : []) + ["nodev", "mode=\(mode)"] + size)
+            destination: path, type: "tmpfs", source: "tmpfs",
+            options: (noNewPrivileges ? ["nosuid"] : []) + ["nodev", "mode=\(mode)"] + size)
     }
 
     // MARK: The user's

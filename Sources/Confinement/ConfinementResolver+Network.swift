@@ -27,7 +27,9 @@ extension ConfinementResolver {
             let clash = request.ports[..<position].contains {
                 $0.hostPort == port.hostPort && $0.transport == port.transport && $0.hostAddress == port.hostAddress
             }
-            if clash { throw ConfinementError("-p: port \(port.hostPort)/\(port.transport.rawValue) of \(port.hostAddress) is published twice") }
+            if clash {
+                throw ConfinementError("-p: port \(port.hostPort)/\(port.transport.rawValue) of \(port.hostAddress) is published twice")
+            }
         }
         return request.ports
     }

@@ -49,7 +49,9 @@ public struct KernelVersion: Codable, Sendable, Comparable, CustomStringConverti
     /// From "6.18.44-generic" or "4.8".
     public init?(_ text: String) {
         let parts = text.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count >= 2, let major = Int(parts[0]), let minor = Int(parts[1].prefix { $0.isASCII && $0.isNumber }) else { return nil }
+        guard parts.count >= 2, let major = Int(parts[0]), let minor = Int(parts[1].prefix { $0.isASCII && $0.isNumber }) else {
+            return nil
+        }
         self.init(major: major, minor: minor)
     }
 

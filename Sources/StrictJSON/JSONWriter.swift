@@ -116,7 +116,8 @@ public struct JSONWriter: Sendable, Equatable {
         case let byte where byte < 0x20: return (Self.unicodeEscape(UInt16(byte)), 1)
         case let byte where escapesHTML && (byte == 0x3C || byte == 0x3E || byte == 0x26):
             return (Self.unicodeEscape(UInt16(byte)), 1)
-        case 0xE2 where escapesHTML && position + 2 < bytes.count && bytes[position + 1] == 0x80
+        case 0xE2
+        where escapesHTML && position + 2 < bytes.count && bytes[position + 1] == 0x80
             && bytes[position + 2] & 0xFE == 0xA8:
             return (Self.unicodeEscape(0x2000 + UInt16(bytes[position + 2] & 0x3F)), 3)
         default: return (nil, 1)

@@ -55,18 +55,35 @@ import Testing
     }
 
     @Test func theOCIFormIsAProfileToo() throws {
-        let text = #"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64"],"flags":["SECCOMP_FILTER_FLAG_LOG"],"syscalls":[{"names":["chmod"],"action":"SCMP_ACT_ERRNO"}]}"#
-        let filter = try DockerSeccompProfile(Array(text.utf8), source: "p").filter(capabilities: [], architecture: .x86_64, kernel: .init(major: 5, minor: 10))
-        #expect(filter.action(for: "chmod") == .errno(1) && filter.architectures == ["SCMP_ARCH_X86_64"] && filter.flags == ["SECCOMP_FILTER_FLAG_LOG"])
+        let text =
+            #"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64"],"flags":["SECCOMP_FILTER_FLAG_LOG"],"syscalls":[{"names":["chmod"],"action":"SCMP_ACT_ERRNO"}]}"#
+        let filter = try DockerSeccompProfile(Array(text.utf8), source: "p").filter(
+            capabilities: [], architecture: .x86_64, kernel: .init(major: 5, minor: 10))
+        #expect(
+            filter.action(for: "chmod") == .errno(1) && filter.architectures == ["SCMP_ARCH_X86_64"]
+                && filter.flags == ["SECCOMP_FILTER_FLAG_LOG"])
     }
 
     @Test(arguments: [
         ("{", "invalid JSON"), ("[]", "expected an object"), (#"{"syscalls":[]}"#, "“defaultAction” is missing"),
-        (#"{"defaultAction":"SCMP_ACT_FLY"}"#, "no action is named"), (#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"action":"SCMP_ACT_ALLOW"}]}"#, "names no system call"),
-        (#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#, "no argument 6"),
-        (#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","args":[{"index":0,"value":-1,"op":"SCMP_CMP_EQ"}]}]}"#, "syscalls[0].args[0].value"),
-        (#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","args":[{"index":0,"value":1,"op":"EQ"}]}]}"#, "no comparison"),
-        (#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","includes":{"minKernel":"new"}}]}"#, "no kernel version"),
+        (#"{"defaultAction":"SCMP_ACT_FLY"}"#, "no action is named"),
+        (#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"action":"SCMP_ACT_ALLOW"}]}"#, "names no system call"),
+        (
+            #"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#,
+            "no argument 6"
+        ),
+        (
+            #"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","args":[{"index":0,"value":-1,"op":"SCMP_CMP_EQ"}]}]}"#,
+            "syscalls[0].args[0].value"
+        ),
+        (
+            #"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","args":[{"index":0,"value":1,"op":"EQ"}]}]}"#,
+            "no comparison"
+        ),
+        (
+            #"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_KILL","includes":{"minKernel":"new"}}]}"#,
+            "no kernel version"
+        ),
         (#"{"defaultAction":"SCMP_ACT_ALLOW","defaultAction":"SCMP_ACT_KILL"}"#, "occurs twice"),
     ])
     func mistakesAreNamed(_ text: String, _ part: String) throws {

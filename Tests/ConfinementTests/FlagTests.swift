@@ -55,7 +55,8 @@ import Testing
         let resolution = try resolve { $0.privileged = true }
         let confinement = resolution.confinement
         #expect(confinement.capabilities.bounding == .all && confinement.syscalls == .unconfined && confinement.landlock == .off)
-        #expect(confinement.maskedPaths == [] && confinement.readonlyPaths == [] && !confinement.mountsLocked && !confinement.noNewPrivileges)
+        #expect(
+            confinement.maskedPaths == [] && confinement.readonlyPaths == [] && !confinement.mountsLocked && !confinement.noNewPrivileges)
         #expect(confinement.deviceRules == [DeviceRule(allows: true, kind: .all)])
         // Even so its root is nobody on the host.
         guard case .own = confinement.userNamespace else {
@@ -89,8 +90,10 @@ import Testing
         #expect(try add("mask=/proc/version").confinement.maskedPaths.contains("/proc/version"))
         #expect(try add("apparmor=unconfined", "label=disable").confinement.appArmor == .inherited)
         for (option, part) in [
-            ("apparmor=mine", "no AppArmor"), ("label=type:x_t", "no SELinux"), ("label=nonsense", "label=nonsense"), ("seccomp=", "needs a file"),
-            ("frobnicate", "is not known"), ("landlock=maybe", "“true” or “false”"), ("mask=relative", "absolute"), ("systempaths=x", "unconfined"),
+            ("apparmor=mine", "no AppArmor"), ("label=type:x_t", "no SELinux"), ("label=nonsense", "label=nonsense"),
+            ("seccomp=", "needs a file"),
+            ("frobnicate", "is not known"), ("landlock=maybe", "“true” or “false”"), ("mask=relative", "absolute"),
+            ("systempaths=x", "unconfined"),
         ] { #expect(try refusal { try add(option) }.contains(part), "\(option)") }
     }
 
@@ -164,7 +167,9 @@ import Testing
     @Test func sharedNamespaces() throws {
         let pid = try resolve { $0.pid = .host }
         #expect(pid.confinement.namespaces.pid == .host)
-        #expect(pid.confinement.mounts[0] == Mount(destination: "/proc", type: "bind", source: "/proc", options: ["rbind", "rslave", "nosuid", "noexec", "nodev"]))
+        #expect(
+            pid.confinement.mounts[0]
+                == Mount(destination: "/proc", type: "bind", source: "/proc", options: ["rbind", "rslave", "nosuid", "noexec", "nodev"]))
         if case .enforced(let policy) = pid.confinement.landlock { #expect(policy.scopeSignals) }
         #expect(pid.relaxations.map(\.flag) == ["--pid host"])
         let network = try resolve { $0.network = .host }.confinement
@@ -192,10 +197,23 @@ import Testing
         #expect(try limits { $0.cpus = 1.5 }.cpuQuota == .at(150_000))
         #expect(try limits { $0.cpuShares = 2 }.cpuShares == 2)
         #expect(
-            try limits { $0.ulimits = [.init(type: "RLIMIT_CORE", soft: 0, hard: 0)] }.processLimits.map(\.type) == ["RLIMIT_CORE", "RLIMIT_NOFILE"])
+            try limits { $0.ulimits = [.init(type: "RLIMIT_CORE", soft: 0, hard: 0)] }.processLimits.map(\.type) == [
+                "RLIMIT_CORE", "RLIMIT_NOFILE",
+            ])
         for (change, part) in [
-            ({ $0.memory = 1 << 20 }, "6 MiB"), ({ $0.memorySwap = 1 << 20; $0.memory = 100 << 20 }, "--memory-swap"),
-            ({ $0.memory = 0; $0.memorySwap = 1 << 30 }, "--memory-swap needs"), ({ $0.cpus = 0.001 }, "--cpus"), ({ $0.cpus = -1 }, "--cpus"),
+            ({ $0.memory = 1 << 20 }, "6 MiB"),
+            (
+                {
+                    $0.memorySwap = 1 << 20
+                    $0.memory = 100 << 20
+                }, "--memory-swap"
+            ),
+            (
+                {
+                    $0.memory = 0
+                    $0.memorySwap = 1 << 30
+                }, "--memory-swap needs"
+            ), ({ $0.cpus = 0.001 }, "--cpus"), ({ $0.cpus = -1 }, "--cpus"),
             ({ $0.cpus = .nan }, "--cpus"), ({ $0.ulimits = [.init(type: "RLIMIT_NOFILE", soft: 1, hard: 1 << 40)] }, "above this host"),
             ({ $0.ulimits = [.init(type: "RLIMIT_CPU", soft: 2, hard: 1)] }, "above the hard one"),
         ] as [((inout ConfinementRequest) -> Void, String)] { #expect(try refusal { try resolve(change) }.contains(part), "\(part)") }
@@ -205,8 +223,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("kernel.core_pattern", "x", "whole host"), ("kernel.shm_rmid_forced", "1+kernel.core_pattern=x", "characters"), ("net..core", "1", "no name"),
-        ("net", "1", "no name"), ("net.ipv4/../../kernel", "1", "no name"), ("vm.overcommit_memory", "1", "whole host"), ("net.core.somaxconn", "1\n2", "characters"),
+        ("kernel.core_pattern", "x", "whole host"), ("kernel.shm_rmid_forced", "1+kernel.core_pattern=x", "characters"),
+        ("net..core", "1", "no name"),
+        ("net", "1", "no name"), ("net.ipv4/../../kernel", "1", "no name"), ("vm.overcommit_memory", "1", "whole host"),
+        ("net.core.somaxconn", "1\n2", "characters"),
     ])
     func sysctlsThatAreRefused(_ key: String, _ value: String, _ part: String) throws {
         #expect(try refusal { try resolve { $0.sysctls = [key: value] } }.contains(part))
@@ -262,7 +282,9 @@ import Testing
         #expect(mounts.first { $0.destination == "/scratch" }?.options == ["nosuid", "nodev", "mode=1777", "size=1048576", "noexec"])
         #expect(mounts.first { $0.destination == "/etc/hosts" }?.options == ["bind", "private", "nosuid", "noexec", "nodev"])
         #expect(resolution.relaxations.map(\.flag) == ["-v /srv/x:/data/sub/"])
-        for (destination, part) in [("relative", "absolute"), ("/a/../b", ".."), ("/", "nothing can be mounted"), ("/.", "nothing can be mounted")] {
+        for (destination, part) in [
+            ("relative", "absolute"), ("/a/../b", ".."), ("/", "nothing can be mounted"), ("/.", "nothing can be mounted"),
+        ] {
             let message = try refusal { try resolve { $0.volumes = [VolumeRequest(source: .bind("/x"), destination: destination)] } }
             #expect(message.contains(part), "\(destination)")
         }
@@ -271,14 +293,17 @@ import Testing
     }
 
     @Test func aVolumeOverAKernelMountReplacesIt() throws {
-        let mounts = try resolve { $0.volumes = [VolumeRequest(source: .temporary(bytes: 9, mode: "1777"), destination: "/dev/shm")] }.confinement.mounts
+        let mounts = try resolve { $0.volumes = [VolumeRequest(source: .temporary(bytes: 9, mode: "1777"), destination: "/dev/shm")] }
+            .confinement.mounts
         #expect(mounts.filter { $0.destination == "/dev/shm" }.count == 1)
         #expect(mounts.first { $0.destination == "/dev/shm" }?.options.contains("size=9") == true)
     }
 
     @Test func pricesOfHostPaths() throws {
         func points(_ path: String, readOnly: Bool = false) throws -> Double {
-            try resolve { $0.volumes = [VolumeRequest(source: .bind(path), destination: "/x", readOnly: readOnly)] }.relaxations.map(\.points).reduce(0, +)
+            try resolve { $0.volumes = [VolumeRequest(source: .bind(path), destination: "/x", readOnly: readOnly)] }.relaxations.map(
+                \.points
+            ).reduce(0, +)
         }
         #expect(try points("/") >= 4)
         #expect(try points("/") > points("/", readOnly: true))

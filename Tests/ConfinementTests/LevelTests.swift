@@ -104,7 +104,8 @@ import Testing
         let root = try #require(policy.rules.first { $0.path == "/" })
         #expect(Set(root.access).isDisjoint(with: ["make_char", "make_block", "ioctl_dev"]))
         #expect(root.access.contains("refer") && root.access.count == 13)
-        #expect(policy.rules.filter { $0.access.contains("ioctl_dev") }.map(\.path) == ["/dev/ptmx", "/dev/pts", "/dev/tty", "/dev/console"])
+        #expect(
+            policy.rules.filter { $0.access.contains("ioctl_dev") }.map(\.path) == ["/dev/ptmx", "/dev/pts", "/dev/tty", "/dev/console"])
         #expect(try resolve(.compat).confinement.landlock == .off)
     }
 

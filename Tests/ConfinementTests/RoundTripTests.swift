@@ -18,7 +18,9 @@ private struct Choices: RandomNumberGenerator {
     mutating func pick<T>(_ values: [T]) -> T { values[Int.random(in: 0..<values.count, using: &self)] }
     mutating func number(_ range: ClosedRange<UInt64>) -> UInt64 { UInt64.random(in: range, using: &self) }
     mutating func word() -> String { pick(["a", "b-c", "/x/y z", "é\"\\\n", "CAP_SYS_ADMIN", "0", "long/\(number(0...99))"]) }
-    mutating func some<T>(_ most: Int, _ make: (inout Choices) -> T) -> [T] { (0..<Int.random(in: 0...most, using: &self)).map { _ in make(&self) } }
+    mutating func some<T>(_ most: Int, _ make: (inout Choices) -> T) -> [T] {
+        (0..<Int.random(in: 0...most, using: &self)).map { _ in make(&self) }
+    }
     mutating func limit(from low: UInt64 = 0) -> Limit { flip() ? .unlimited : .at(number(low...1 << 50)) }
     mutating func scope() -> NamespaceScope { pick([.own, .host, .at(path: "/proc/\(number(1...9))/ns/x")]) }
     mutating func maps() -> [RuntimeSpec.IDMapping] {
@@ -58,14 +60,16 @@ extension Choices {
         return .enforced(
             LandlockPolicy(
                 handlesFileSystem: flip(), rules: some(3) { .init(path: $0.word(), access: $0.some(3) { $0.word() }, optional: $0.flip()) },
-                scopeAbstractUnixSockets: flip(), scopeSignals: flip(), tcpBindPorts: flip() ? nil : some(3) { UInt16($0.number(0...65535)) },
+                scopeAbstractUnixSockets: flip(), scopeSignals: flip(),
+                tcpBindPorts: flip() ? nil : some(3) { UInt16($0.number(0...65535)) },
                 tcpConnectPorts: flip() ? nil : []))
     }
 
     mutating func network() -> NetworkReach {
         let ports = some(2) {
             OutboundNetwork.PublishedPort(
-                hostAddress: $0.pick(["127.0.0.1", "::1"]), hostPort: UInt16($0.number(0...65535)), containerPort: 80, transport: $0.pick([.tcp, .udp]))
+                hostAddress: $0.pick(["127.0.0.1", "::1"]), hostPort: UInt16($0.number(0...65535)), containerPort: 80,
+                transport: $0.pick([.tcp, .udp]))
         }
         return pick([.none, .host, .at(path: "/n"), .outbound(ports: ports, closesHost: flip())])
     }
@@ -83,7 +87,8 @@ extension Choices {
     mutating func deviceRules() -> [DeviceRule] {
         some(4) {
             DeviceRule(
-                allows: $0.flip(), kind: $0.pick(DeviceRule.Kind.allCases), major: Int64($0.number(0...9)) - 1, minor: Int64($0.number(0...9)) - 1,
+                allows: $0.flip(), kind: $0.pick(DeviceRule.Kind.allCases), major: Int64($0.number(0...9)) - 1,
+                minor: Int64($0.number(0...9)) - 1,
                 access: $0.pick(["r", "rw", "rwm"]))
         }
     }
@@ -110,14 +115,18 @@ extension Choices {
             capabilities: CapabilitySets(
                 bounding: set(), effective: set(), permitted: set(), inheritable: set(), ambient: set()),
             noNewPrivileges: flip(), syscalls: syscalls(), appArmor: flip() ? .inherited : .profile("p"),
-            seLinux: pick([.inherited, .labels(process: "p", mounts: ""), .labels(process: "", mounts: "m"), .labels(process: "p", mounts: "m")]),
+            seLinux: pick([
+                .inherited, .labels(process: "p", mounts: ""), .labels(process: "", mounts: "m"), .labels(process: "p", mounts: "m"),
+            ]),
             landlock: landlock(), mountsLocked: flip(), rootReadOnly: flip(),
             mounts: some(4) {
                 Mount(
-                    destination: $0.word(), type: $0.pick(["", "bind", "tmpfs"]), source: $0.pick(["", "/s"]), options: $0.some(3) { $0.word() },
+                    destination: $0.word(), type: $0.pick(["", "bind", "tmpfs"]), source: $0.pick(["", "/s"]),
+                    options: $0.some(3) { $0.word() },
                     uidMappings: $0.maps(), gidMappings: $0.maps())
             }, maskedPaths: some(3) { $0.word() }, readonlyPaths: some(3) { $0.word() }, devices: devices(), deviceRules: deviceRules(),
-            limits: limits(), sysctls: flip() ? [:] : ["net.a": word(), "kernel.sem": word()], network: network(), networkNamespaceInside: flip(),
+            limits: limits(), sysctls: flip() ? [:] : ["net.a": word(), "kernel.sem": word()], network: network(),
+            networkNamespaceInside: flip(),
             logs: flip() ? .none : .rotated(maxBytes: Int(number(1...1 << 40)), maxFiles: 3))
     }
 
@@ -189,9 +198,12 @@ extension Choices {
         let specs = [
             RuntimeSpec(process: .init(capabilities: .init(bounding: ["CAP_FLY"]))),
             RuntimeSpec(linux: .init(devices: [.init(type: "x", path: "/dev/x", major: 1, minor: 1)])),
-            RuntimeSpec(linux: .init(devices: [.init(type: "c", path: "/dev/x")])), RuntimeSpec(linux: .init(seccomp: .init(defaultAction: "ALLOW"))),
+            RuntimeSpec(linux: .init(devices: [.init(type: "c", path: "/dev/x")])),
+            RuntimeSpec(linux: .init(seccomp: .init(defaultAction: "ALLOW"))),
             RuntimeSpec(
-                linux: .init(seccomp: .init(defaultAction: "SCMP_ACT_ALLOW", syscalls: [.init(names: ["a"], action: "SCMP_ACT_ERRNO", errnoRet: 70000)]))),
+                linux: .init(
+                    seccomp: .init(
+                        defaultAction: "SCMP_ACT_ALLOW", syscalls: [.init(names: ["a"], action: "SCMP_ACT_ERRNO", errnoRet: 70000)]))),
             RuntimeSpec(
                 linux: .init(
                     seccomp: .init(

@@ -86,7 +86,9 @@ import Testing
     @Test func deviceNodes() throws {
         let filter = filterOf(try resolve().confinement)
         for (call, before) in [("mknod", [0]), ("mknodat", [0, 0])] as [(String, [UInt64])] {
-            for type: UInt64 in [0, 0x1000, 0x8000, 0xC000] { #expect(filter.action(for: call, arguments: before + [type | 0o644]) == .allow) }
+            for type: UInt64 in [0, 0x1000, 0x8000, 0xC000] {
+                #expect(filter.action(for: call, arguments: before + [type | 0o644]) == .allow)
+            }
             for type: UInt64 in [0x2000, 0x6000] { #expect(filter.action(for: call, arguments: before + [type | 0o644]) == .errno(1)) }
         }
         let added = try resolve { $0.capabilitiesAdded = ["MKNOD"] }.confinement
@@ -95,7 +97,9 @@ import Testing
 
     @Test func personality() throws {
         let filter = filterOf(try resolve().confinement)
-        for value: UInt64 in [0, 8, 0x20000, 0x20008, 0xFFFF_FFFF] { #expect(filter.action(for: "personality", arguments: [value]) == .allow) }
+        for value: UInt64 in [0, 8, 0x20000, 0x20008, 0xFFFF_FFFF] {
+            #expect(filter.action(for: "personality", arguments: [value]) == .allow)
+        }
         // READ_IMPLIES_EXEC and ADDR_NO_RANDOMIZE weaken the program's own defences.
         for value: UInt64 in [0x40_0000, 0x4_0000] { #expect(!filter.action(for: "personality", arguments: [value]).reachesKernel) }
     }
@@ -140,5 +144,3 @@ import Testing
         }
     }
 }
-
-

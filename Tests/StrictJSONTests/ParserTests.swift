@@ -2,29 +2,36 @@ import StrictJSON
 import Testing
 
 @Suite struct ParserTests {
-    @Test(arguments: [
-        ("null", JSONValue.null), (" true ", true), ("\t[\n]\r", []), ("{}", [:]), ("-9223372036854775808", .number(.signed(.min))),
-        ("18446744073709551615", .number(.unsigned(.max))), ("0", 0), ("[1,[2,[]]]", [1, [2, []]]), ("1.50", .number(.text("1.50"))),
-        ("-0", .number(.text("-0"))), ("1E+2", .number(.text("1E+2"))), ("18446744073709551616", .number(.text("18446744073709551616"))),
-        (#""a\"\\\/\b\f\n\r\t\u0041\u00e9é""#, "a\"\\/\u{8}\u{c}\n\r\tAéé"), (#""\ud83d\ude00""#, "😀"), (#""\u0000""#, "\u{0}"),
-        (#"{"b":1,"a":{"c":null}}"#, ["b": 1, "a": ["c": nil]]), ("\"\u{7f}😀\u{FFFF}\"", "\u{7f}😀\u{FFFF}"),
-    ] as [(String, JSONValue)])
+    @Test(
+        arguments: [
+            ("null", JSONValue.null), (" true ", true), ("\t[\n]\r", []), ("{}", [:]), ("-9223372036854775808", .number(.signed(.min))),
+            ("18446744073709551615", .number(.unsigned(.max))), ("0", 0), ("[1,[2,[]]]", [1, [2, []]]), ("1.50", .number(.text("1.50"))),
+            ("-0", .number(.text("-0"))), ("1E+2", .number(.text("1E+2"))),
+            ("18446744073709551616", .number(.text("18446744073709551616"))),
+            (#""a\"\\\/\b\f\n\r\t\u0041\u00e9é""#, "a\"\\/\u{8}\u{c}\n\r\tAéé"), (#""\ud83d\ude00""#, "😀"), (#""\u0000""#, "\u{0}"),
+            (#"{"b":1,"a":{"c":null}}"#, ["b": 1, "a": ["c": nil]]), ("\"\u{7f}😀\u{FFFF}\"", "\u{7f}😀\u{FFFF}"),
+        ] as [(String, JSONValue)])
     func accepts(_ text: String, _ value: JSONValue) throws {
         #expect(try JSONParser().parse(text) == value)
     }
 
     @Test(arguments: [
-        "", " ", "nul", "nulll", "tru", "01", "-", "-01", "1.", ".5", "1e", "1e+", "+1", "0x1", "NaN", "Infinity", "[1,]", "[,1]", "[1 2]", "[", "{",
-        "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "{\"a\":1 \"b\":2}", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":2}", "\"a", "\"\\\"",
-        "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"a\u{1}\"", "\"a\nb\"", "1 2", "{} x", "\u{FEFF}{}", "// a\n1", "\u{a0}1",
+        "", " ", "nul", "nulll", "tru", "01", "-", "-01", "1.", ".5", "1e", "1e+", "+1", "0x1", "NaN", "Infinity", "[1,]", "[,1]", "[1 2]",
+        "[", "{",
+        "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "{\"a\":1 \"b\":2}", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":2}", "\"a",
+        "\"\\\"",
+        "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"a\u{1}\"", "\"a\nb\"", "1 2", "{} x",
+        "\u{FEFF}{}", "// a\n1", "\u{a0}1",
     ])
     func refuses(_ text: String) {
         #expect(throws: JSONSyntaxError.self) { try JSONParser().parse(text) }
     }
 
-    @Test(arguments: [
-        [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xF0, 0x80, 0x80, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xE2, 0x82], [0xFF],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xF0, 0x80, 0x80, 0x80], [0xF4, 0x90, 0x80, 0x80],
+            [0xF5, 0x80, 0x80, 0x80], [0xE2, 0x82], [0xFF],
+        ] as [[UInt8]])
     func refusesInvalidUTF8(_ sequence: [UInt8]) throws {
         for prefix in [Array("\"ab".utf8), Array("\"\\n".utf8)] {
             let error = #expect(throws: JSONSyntaxError.self) { try JSONParser().parse(prefix + sequence + Array("\"".utf8)) }
