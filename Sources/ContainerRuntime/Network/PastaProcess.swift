@@ -32,7 +32,7 @@ public struct PastaProcess: ~Copyable, Sendable {
         network: OutboundNetwork, addresses: ContainerAddresses, userNamespace: borrowing FileDescriptor,
         networkNamespace: borrowing FileDescriptor
     ) throws(PastaFailure) -> PastaProcess {
-        try PastaVersion.check(network)
+        try PastaCapability.check(network)
         do throws(KernelError) {
             let identity = try PastaIdentity.choose()
             let ends = try makePipe()

@@ -78,16 +78,18 @@ private func host(_ addresses: [(String, Int)]) throws -> HostAddresses {
     }
 }
 
-@Suite struct PastaVersionTests {
-    @Test(arguments: [
-        ("pasta 0.0~git20230309.7c7625d-1\nCopyright Red Hat", 20_230_309), ("pasta 2024_08_14.61c0b0d\n", 20_240_814),
-        ("pasta 0^20241127.gc0fbc7e-1.fc41.x86_64", 20_241_127), ("pasta unknown version\nCopyright 20240814", 0), ("", 0),
-    ])
-    func datesAreRead(text: String, date: Int) { #expect(PastaVersion(text: text).date == date) }
+@Suite struct PastaFailureTests {
+    private let network = OutboundNetwork(ports: [], pastaPath: "/usr/bin/pasta", dnsForwardAddress: nil, closeHost: true)
 
-    @Test func datesAreOrderedAndShown() {
-        #expect(PastaVersion(text: "pasta unknown") < PastaVersion.withoutReverseTable)
-        #expect(PastaVersion(date: 20_230_309).description == "of 2023-03-09")
+    @Test(arguments: [
+        ("Couldn't create user namespace: Operation not permitted\n", "pasta may not use user namespaces ("),
+        ("External interface not usable\n", "the host has no default route"),
+        ("Overlapping port specifier 192.0.2.2/80:80\n", "this version of pasta publishes a host port on one address only"),
+        ("Failed to send 9 bytes to syslog\nsomething new\nFailed to send 3 bytes to syslog\n", "pasta failed: something new"),
+        ("", "pasta failed without a word"),
+    ])
+    func whatPastaSaysBecomesASentence(output: String, start: String) {
+        #expect(PastaFailure.explaining(output, network: network).description.hasPrefix(start))
     }
 }
 

@@ -159,10 +159,11 @@ struct OutboundNetworkTests {
         let higher = port("127.0.0.1", 5300, 5353, .udp)
         let lower = port("127.0.0.1", 5353, 53, .udp)
         var published = [port("127.0.0.1", 8080, 80), port("192.0.2.2", 8443, 443), higher]
-        if try PastaVersion.of("/usr/bin/pasta") < PastaVersion.withoutReverseTable {
-            #expect(throws: PastaFailure.self) { try test.connect(network([lower])) }
-        } else {
+        if try PastaCapability.lowersDatagramPorts("/usr/bin/pasta") {
             published.append(lower)
+        } else {
+            let failure = #expect(throws: PastaFailure.self) { try test.connect(network([lower])) }
+            #expect(failure?.description.contains("container port 53/udp as the higher port 5353") == true)
         }
         try test.connect(network(published))
         let sockets = try test.inside(test.container) {
@@ -220,11 +221,13 @@ struct OutboundNetworkTests {
         #expect(
             try failure(network(pasta: "/nonexistent/pasta"))
                 == "pasta not found at /nonexistent/pasta: install the package passt, or use --network none")
+        // Newer versions start all the same, and connect what there is.
         try test.inside(test.host) {
             try run("ip route del default")
             try run("ip -6 route del default")
         }
-        #expect(try failure(network()).hasPrefix("the host has no default route"))
+        let offline = try failure(network())
+        #expect(offline == "started" || offline.hasPrefix("the host has no default route"))
         #expect(taken.rawValue > 2)
     }
 }
