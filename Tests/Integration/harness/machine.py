@@ -8,8 +8,7 @@ import socket
 import time
 
 PROJECT = pathlib.Path(__file__).resolve().parents[3]
-COFFER = PROJECT / "bin/coffer"
-RUNTIME = PROJECT / "bin/coffer-runtime"
+BUILT = PROJECT / "bin"
 
 
 def _mount_lines():

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 
+from harness.machine import BUILT
 from harness.registry import ROOT, ROOTLESS, Failure, Unavailable
 
 USER = "coffer-test"
@@ -43,6 +44,11 @@ class World:
         self.uid = self.gid = 0
         for path in (self.home, self.work):
             path.mkdir(parents=True)
+        # Copies that every user can reach: the project may lie in somebody's closed home.
+        self.programs = self.directory / "bin"
+        shutil.copytree(BUILT, self.programs)
+        self.coffer = self.programs / "coffer"
+        self.runtime = self.programs / "coffer-runtime"
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8", "COFFER_ROOT": str(self.state),
             "XDG_RUNTIME_DIR": str(self.directory / "runtime"),

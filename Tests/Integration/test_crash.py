@@ -1,0 +1,145 @@
+"""kill -9 at any point leaves nothing unknown: after the next `coffer ps -a` the machine is as if nothing had run, or the container is listed as it is."""
+
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import time
+
+from harness.machine import Snapshot, wait_until
+from harness.registry import ROOT, Failure, test
+
+# The Nth system call at which a process dies. The sample of `make test` is spread over the whole of `run`; the long test walks every one.
+SAMPLE = (1, 7, 25, 60, 90, 130, 180, 240, 300, 380, 460, 560)
+MOST = 3000
+
+
+def rows(t):
+    """Rows of the state database that stand for something held: containers and id ranges."""
+    path = t.world.state / "state.db"
+    if not path.exists():
+        return {}
+    with sqlite3.connect(path) as database:
+        tables = [name for (name,) in database.execute("select name from sqlite_master where type='table'")]
+        return {name: database.execute(f'select count(*) from "{name}"').fetchone()[0] for name in tables if name in ("containers", "id_ranges")}
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def settled(t, what):
+    """The check of all these tests: what `ps -a` lists is true; removing it leaves nothing."""
+    for line in t.coffer("ps", "-a", "--no-trunc", "--format", "json").stdout.splitlines():
+        row = json.loads(line)
+        state = t.inspect(row["ID"])["State"]
+        if state["Status"] in ("running", "paused"):
+            t.true(alive(state["Pid"]), f"{what}: listed as {state['Status']}, and process {state['Pid']} is gone")
+        t.coffer("rm", "-f", row["ID"])
+    left = wait_until(lambda: not Snapshot([t.world.directory]).added_since(t.before), 3)
+    if not left:
+        raise Failure(f"{what}: left behind: {Snapshot([t.world.directory]).added_since(t.before)}")
+    t.equal({name: count for name, count in rows(t).items() if count}, {}, f"{what}: rows left")
+    directory = t.world.state / "containers"
+    t.equal(os.listdir(directory) if directory.exists() else [], [], f"{what}: directories left")
+
+
+def kill_at(t, number, everything):
+    """Runs a container, killed at its Nth system call. Returns whether the call was reached."""
+    trace = t.world.work / "trace"
+    trace.unlink(missing_ok=True)
+    follow = ["-f"] if everything else []
+    result = t.command("strace", *follow, "-qq", "-o", trace, "-e", "trace=all", "-e", f"inject=all:signal=KILL:when={number}",
+                       t.world.coffer, "run", "--rm", "--network", "none", t.static_image("exhaust"), "/exhaust", "processes", "0", code=None)
+    text = trace.read_text(errors="replace") if trace.exists() else ""
+    killed = "killed by SIGKILL" in text
+    t.true(killed or result.code == 0, f"call {number}: not killed, and exit code {result.code}: {result.stderr}")
+    return killed
+
+
+def walk(t, numbers, everything):
+    t.static_image("exhaust")
+    reached = 0
+    for number in numbers:
+        killed = kill_at(t, number, everything)
+        settled(t, f"killed at call {number}")
+        if not killed:
+            break
+        reached += 1
+    t.true(reached > 5, f"only {reached} calls were reached")
+
+
+@test(needs=("strace",))
+def the_engine_dies_at_a_call(t):
+    walk(t, SAMPLE, everything=False)
+
+
+@test(modes=(ROOT,), needs=("strace",))
+def any_process_dies_at_a_call(t):
+    walk(t, SAMPLE, everything=True)
+
+
+@test(long=True, needs=("strace",))
+def the_engine_dies_at_every_call(t):
+    walk(t, range(1, MOST), everything=False)
+
+
+@test(modes=(ROOT,), long=True, needs=("strace",))
+def any_process_dies_at_every_call(t):
+    walk(t, range(1, MOST), everything=True)
+
+
+def monitor_of(t, container):
+    """Process ids of Coffer's programs that serve this container, the outermost first."""
+    pids = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if "coffer-runtime" in command.split("\0")[0] and container in command:
+                pids.append(int(entry))
+    return sorted(pids)
+
+
+@test()
+def a_lost_monitor_stops_its_container(t):
+    container = t.start("--name", "orphan", "--network", "none", t.debian(), "sleep", "300")
+    program = t.inspect(container)["State"]["Pid"]
+    monitors = monitor_of(t, container)
+    t.true(monitors, "a monitor runs")
+    killed = time.monotonic()
+    for pid in monitors:
+        os.kill(pid, signal.SIGKILL)
+    t.true(wait_until(lambda: not alive(program), 1, interval=0.01), "the container still runs a second after its monitor died")
+    t.true(time.monotonic() - killed < 1.5, "a second")
+    status = t.coffer("ps", "-a", "--format", "{{.Names}} {{.Status}}").stdout
+    t.contains(status.lower(), "orphan exited")
+    t.contains(status, "monitor lost, code unknown")
+    t.coffer("rm", "orphan")
+    settled(t, "monitor lost")
+
+
+@test()
+def a_foreground_client_that_dies_leaves_a_container_that_runs(t):
+    process = t.background(t.world.coffer, "run", "--name", "left", "--network", "none", t.debian(), "sleep", "300", stdout=-1)
+    t.eventually(lambda: "left" in t.coffer("ps", "--format", "{{.Names}}").stdout, "the container runs")
+    process.kill()
+    process.wait()
+    time.sleep(0.5)
+    t.equal(t.coffer("ps", "--format", "{{.Names}} {{.State}}").stdout.strip(), "left running")
+    settled(t, "client killed")
+
+
+@test()
+def killing_pasta_or_init_is_seen(t):
+    container = t.start("--network", "none", t.debian(), "sleep", "300")
+    os.kill(t.inspect(container)["State"]["Pid"], signal.SIGKILL)
+    t.equal(t.coffer("wait", container).stdout.strip(), "137", "exit code")
+    settled(t, "program killed")

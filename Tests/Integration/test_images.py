@@ -1,0 +1,259 @@
+"""Images in and out: archives, layouts, a real registry on loopback."""
+
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+import urllib.request
+
+from harness import images
+from harness.machine import free_port
+from harness.registry import Failure, test
+
+
+def small_layers(layout, compression="gzip"):
+    """Two layers: programs, then one file more and one taken away."""
+    program = images.static_program("exhaust").read_bytes()
+    first = layout.layer(images.tar_of({"bin/tool": program, "etc": None, "etc/one": b"1", "tmp": None}), compression)
+    second = layout.layer(images.tar_of({"etc/two": b"2", "etc/.wh.one": b""}), compression)
+    return [first, second]
+
+
+def listing_of(t, image):
+    """Files below /etc of an image, through `cp` from a container that never runs."""
+    container = t.coffer("create", image, "/bin/tool").stdout.strip()
+    target = t.directory()
+    t.coffer("cp", f"{container}:/etc", target / "etc")
+    t.coffer("rm", container)
+    return sorted(name for name in os.listdir(target / "etc") if name in ("one", "two"))
+
+
+@test()
+def layouts_and_archives_load(t):
+    for compression in ("gzip", "zstd", None):
+        layout = t.layout()
+        name = f"localhost/small-{compression}:1".lower()
+        layout.image(name, small_layers(layout, compression), {"Cmd": ["/bin/tool"]})
+        t.world.own(layout.directory)
+        t.coffer("load", "-i", layout.directory)
+        t.equal(listing_of(t, name), ["two"], f"files after {compression} layers")
+
+
+@test()
+def a_layout_in_a_tar_and_of_links(t):
+    layout = t.layout()
+    layout.image("localhost/small:tar", small_layers(layout), {"Cmd": ["/bin/tool"]})
+    blobs = layout.directory / "blobs/sha256"
+    elsewhere = t.directory() / "elsewhere"
+    shutil.copytree(blobs, elsewhere)
+    archive = t.directory() / "layout.tar"
+    subprocess.run(["tar", "-C", layout.directory, "-cf", archive, "."], check=True)
+    for blob in blobs.iterdir():
+        blob.unlink()
+        blob.symlink_to(elsewhere / blob.name)
+    for path in (layout.directory, archive, elsewhere):
+        t.world.own(path)
+    t.coffer("load", "-i", layout.directory)
+    t.coffer("rmi", "localhost/small:tar")
+    t.coffer("load", "-i", archive)
+    t.equal(listing_of(t, "localhost/small:tar"), ["two"])
+
+
+@test()
+def saved_images_load_again(t):
+    name = t.static_image("exhaust")
+    archive = t.directory() / "saved.tar"
+    t.coffer("tag", name, "localhost/saved:1")
+    digest = t.coffer("image", "inspect", "-f", "{{.Id}}", name).stdout
+    t.coffer("save", "-o", archive, "localhost/saved:1")
+    t.coffer("rmi", "localhost/saved:1")
+    t.coffer("load", "-i", archive)
+    t.equal(t.coffer("image", "inspect", "-f", "{{.Id}}", "localhost/saved:1").stdout, digest, "image id")
+    t.contains(t.coffer("images").stdout, "localhost/saved")
+    t.coffer("rmi", "localhost/saved:1")
+
+
+@test()
+def the_listing_has_every_format(t):
+    name = t.static_image("exhaust")
+    row = next(row for row in map(json.loads, t.coffer("images", "--format", "json").stdout.splitlines()) if row["Repository"] == "localhost/exhaust")
+    t.equal(row["Tag"], "test")
+    t.true(t.coffer("images", "-q", name).stdout.strip(), "images -q")
+
+
+class Registry:
+    """Debian's docker-registry on loopback, with an image in it that the test itself uploads."""
+
+    def __init__(self, t):
+        self.t = t
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        directory = t.directory()
+        config = directory / "config.yml"
+        config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory}/data}}}}\nhttp: {{addr: '{self.host}'}}\n")
+        self.process = subprocess.Popen(["docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        t.cleanups.append(lambda: (self.process.terminate(), self.process.wait()))
+        t.eventually(lambda: self.answers("/v2/"), "the registry answers")
+
+    def answers(self, path):
+        try:
+            return urllib.request.urlopen(f"http://{self.host}{path}", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def request(self, method, path, data=None, content_type="application/octet-stream"):
+        url = path if path.startswith("http") else f"http://{self.host}{path}"
+        request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": content_type})
+        return urllib.request.urlopen(request, timeout=30)
+
+    def upload(self, repository, tag, layout):
+        """Uploads the blobs of a layout and tags its first manifest."""
+        manifest = layout.manifests[0]
+        for blob in (layout.directory / "blobs/sha256").iterdir():
+            if blob.name != manifest["digest"][7:]:
+                place = self.request("POST", f"/v2/{repository}/blobs/uploads/", b"").headers["Location"]
+                self.request("PUT", f"{place}{'&' if '?' in place else '?'}digest=sha256:{blob.name}", blob.read_bytes())
+        body = (layout.directory / "blobs/sha256" / manifest["digest"][7:]).read_bytes()
+        self.request("PUT", f"/v2/{repository}/manifests/{tag}", body, manifest["mediaType"])
+
+
+@test(needs=("docker-registry",))
+def pull_from_a_registry(t):
+    registry = Registry(t)
+    layout = t.layout()
+    layout.image("x", small_layers(layout), {"Cmd": ["/bin/tool"]})
+    registry.upload("team/small", "1", layout)
+    name = f"{registry.host}/team/small:1"
+    t.coffer("pull", name)
+    t.equal(listing_of(t, name), ["two"])
+    by_digest = f"{registry.host}/team/small@{layout.manifests[0]['digest']}"
+    t.coffer("pull", by_digest)
+    again = t.coffer("run", "--rm", "--pull", "always", name, "/bin/tool", code=2)
+    t.contains(again.stderr, "usage: exhaust")
+    missing = t.coffer("pull", f"{registry.host}/team/small:2", code=1)
+    t.contains(missing.stderr, "team/small:2")
+    t.one_sentence(missing)
+
+
+@test()
+def short_names_say_what_they_are(t):
+    result = t.coffer("run", "--rm", "--pull", "never", "no-such-image-here", "true", code=125)
+    t.contains(result.stderr, "docker.io/library/no-such-image-here:latest")
+
+
+class Liar(http.server.BaseHTTPRequestHandler):
+    """A registry that lies: `lies` maps a path's end to what is answered."""
+    protocol_version = "HTTP/1.1"
+    lies = {}
+    seen = []
+
+    def do_GET(self):
+        self.seen.append((self.path, dict(self.headers)))
+        for suffix, answer in self.lies.items():
+            if self.path.endswith(suffix):
+                return answer(self)
+        return self.reply(404, b"{}")
+
+    do_HEAD = do_GET
+
+    def reply(self, status, body, **headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def lying_registry(t, lies):
+    """Starts it; returns its host and the requests it saw."""
+    handler = type("Handler", (Liar,), {"lies": {"/v2/": lambda h: h.reply(200, b"{}"), **lies}, "seen": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    t.cleanups.append(server.shutdown)
+    return f"127.0.0.1:{server.server_port}", handler.seen
+
+
+def honest_answers(layout):
+    """path end → answer for everything of a layout, to be lied about in one place."""
+    answers = {}
+    for blob in (layout.directory / "blobs/sha256").iterdir():
+        answers[f"/blobs/sha256:{blob.name}"] = lambda h, data=blob.read_bytes(): h.reply(200, data, Content_Type="application/octet-stream")
+    manifest = layout.manifests[0]
+    data = (layout.directory / "blobs/sha256" / manifest["digest"][7:]).read_bytes()
+    for tag in ("1", manifest["digest"]):
+        answers[f"/manifests/{tag}"] = lambda h: h.reply(200, data, Content_Type=manifest["mediaType"], Docker_Content_Digest=manifest["digest"])
+    return answers
+
+
+def endless(handler):
+    """A body of the announced kind that never ends."""
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    try:
+        for _ in range(4096):
+            handler.wfile.write(b"100000\r\n" + b"\0" * (1 << 20) + b"\r\n")
+    except OSError:
+        pass
+
+
+@test()
+def lies_of_a_registry_are_refused(t):
+    layout = t.layout()
+    layers = small_layers(layout)
+    layout.image("x", layers, {"Cmd": ["/bin/tool"]})
+    layer = f"/blobs/{layers[0][0]['digest']}"
+    honest = honest_answers(layout)
+    stolen = []
+    lies = {
+        "another blob": {layer: lambda h: h.reply(200, b"x" * layers[0][0]["size"])},
+        "a short blob": {layer: lambda h: h.reply(200, b"x")},
+        "an endless blob": {layer: endless},
+        "an endless manifest": {"/manifests/1": endless},
+        "another manifest": {"/manifests/1": lambda h: h.reply(200, b"{}", Docker_Content_Digest=layout.manifests[0]["digest"])},
+        "too many requests": {"/manifests/1": lambda h: h.reply(429, b"{}", Retry_After="1")},
+        "an error of the server": {"/manifests/1": lambda h: h.reply(500, b"oops")},
+        "unauthorised": {"/manifests/1": lambda h: h.reply(401, b"{}", WWW_Authenticate='Bearer realm="file:///etc/passwd"')},
+    }
+    for what, lie in lies.items():
+        host, _ = lying_registry(t, {**honest, **lie})
+        result = t.coffer("pull", f"{host}/team/small:1", code=None, timeout=90)
+        t.true(result.code != 0, f"{what}: pulled")
+        t.one_sentence(result)
+        t.true(host not in t.coffer("images").stdout, f"{what}: the image is listed")
+    t.equal(stolen, [])
+    if t.world.state.exists():
+        ingest = [str(path) for path in (t.world.state / "images").rglob("*") if time.time() - path.lstat().st_mtime < 90 and path.name.startswith((".", "tmp"))]
+        t.equal(ingest, [], "unfinished files in the store")
+
+
+@test()
+def credentials_stay_with_their_registry(t):
+    layout = t.layout()
+    layers = small_layers(layout)
+    layout.image("x", layers)
+    thief, seen = lying_registry(t, {})
+    layer = f"/blobs/{layers[0][0]['digest']}"
+
+    def redirect(handler):
+        handler.reply(307, b"", Location=f"http://{thief}{handler.path}")
+    host, asked = lying_registry(t, {**honest_answers(layout), layer: redirect})
+    (t.world.home / ".docker").mkdir(exist_ok=True)
+    config = t.world.home / ".docker/config.json"
+    config.write_text(json.dumps({"auths": {host: {"auth": "dXNlcjpzZWNyZXQ="}}}))
+    t.world.own(t.world.home / ".docker")
+    t.cleanups.append(config.unlink)
+    result = t.coffer("pull", f"{host}/team/small:1", code=None)
+    t.true(result.code != 0, "the pull succeeded")
+    if not asked:
+        raise Failure("the registry was never asked")
+    for _, headers in seen:
+        t.true("Authorization" not in headers, "credentials went to another host (CVE-2020-15157)")
