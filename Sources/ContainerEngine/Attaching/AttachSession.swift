@@ -83,6 +83,12 @@ struct AttachSession: ~Copyable {
         }
     }
 
+    /// Waits until the monitor has closed the connection, which it does by ending: its lock is free then.
+    func awaitMonitor(milliseconds: Int32) throws(KernelError) {
+        var wait = pollfd(fd: socket.rawValue, events: Int16(POLLIN), revents: 0)
+        try retrying("poll") { poll(&wait, 1, milliseconds) }
+    }
+
     /// What one frame means for the loop.
     private enum Event: Equatable {
         case started

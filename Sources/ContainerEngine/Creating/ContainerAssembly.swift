@@ -12,6 +12,8 @@ struct ContainerAssembly {
     let record: ContainerRecord
     let image: ResolvedImage
     let details: ContainerDetails
+    /// A client will be there when the container ends, and removes it then; otherwise the monitor has to have it done.
+    var hasClient = false
 
     private var directory: ContainerDirectory { engine.root.container(record.id) }
 
@@ -78,7 +80,7 @@ struct ContainerAssembly {
         return BundleDetails(
             arguments: details.arguments, environment: details.environment, workingDirectory: details.workingDirectory,
             terminal: request.terminal, hostname: details.hostname, rootSource: .overlay(overlay), stdinOpen: request.stdinOpen,
-            logPath: directory.log, exitCommand: request.autoRemove ? try exitCommand() : nil, initProcess: request.initProcess,
+            logPath: directory.log, exitCommand: request.autoRemove && !hasClient ? try exitCommand() : nil, initProcess: request.initProcess,
             cgroupsPath: cgroupPath, annotations: request.annotations,
             pastaPath: details.network == .outbound ? try PastaProgram.locate() : "", dnsForwardAddress: files.dnsForwardAddress,
             cgroupRequired: engine.root.isRootful && requiresControlGroup)
@@ -86,7 +88,7 @@ struct ContainerAssembly {
 
     /// What the monitor runs when the container has ended and no client is there to remove it.
     private func exitCommand() throws(EngineError) -> [String] {
-        [try RuntimeProgram.ownPath(), "internal", "settle", engine.root.path, record.id]
+        [try RuntimeProgram.ownPath(), "internal", "remove-ended", engine.root.path, record.id]
     }
 
     private var cgroupPath: String {

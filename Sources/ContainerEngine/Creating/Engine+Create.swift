@@ -18,7 +18,7 @@ extension Engine {
     ///
     /// - Returns: its ID, and lines for the user.
     public func create(_ request: RunRequest, image: ResolvedImage) throws(EngineError) -> (id: String, notes: [String]) {
-        let created = try make(request, image, phase: .creating)
+        let created = try make(request, image, phase: .creating, hasClient: false)
         try database.setPhase(.created, of: created.record.id)
         return (created.record.id, created.notes)
     }
@@ -32,7 +32,7 @@ extension Engine {
         _ request: RunRequest, image: ResolvedImage, attach: AttachSettings?,
         created: (_ id: String, _ notes: [String]) throws(EngineError) -> Void
     ) throws(EngineError) -> ForegroundEnd? {
-        let container = try make(request, image, phase: .launching)
+        let container = try make(request, image, phase: .launching, hasClient: attach != nil)
         let record = container.record
         do throws(EngineError) {
             try created(record.id, container.notes)
@@ -58,7 +58,9 @@ extension Engine {
     }
 
     /// The row first, then the directory and everything in it: whatever a killed command leaves behind is known.
-    private func make(_ request: RunRequest, _ image: ResolvedImage, phase: ContainerRecord.Phase) throws(EngineError) -> CreatedContainer {
+    private func make(
+        _ request: RunRequest, _ image: ResolvedImage, phase: ContainerRecord.Phase, hasClient: Bool
+    ) throws(EngineError) -> CreatedContainer {
         let id = Self.newID()
         var details = try details(request, image, id: id)
         let volumes = nameVolumes(&details)
@@ -70,7 +72,7 @@ extension Engine {
             ranges: ranges, volumes: volumes)
         do throws(EngineError) {
             let lock = try makeDirectory(root.container(id))
-            let notes = try ContainerAssembly(engine: self, record: record, image: image, details: details).build()
+            let notes = try ContainerAssembly(engine: self, record: record, image: image, details: details, hasClient: hasClient).build()
             return CreatedContainer(record: record, details: details, lock: lock, notes: notes)
         } catch {
             let failure: EngineError = error

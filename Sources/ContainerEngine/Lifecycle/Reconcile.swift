@@ -141,19 +141,16 @@ extension Engine {
         }
     }
 
-    /// What a monitor runs when its container has ended without a client: the row is settled as any later command would.
+    /// What a monitor runs when a `--rm` container has ended and nobody is attached: removes it. The monitor waits for this,
+    /// so its lock is held on our behalf; taking it would wait for ever.
     ///
     /// - Parameter path: the state root.
     /// - Returns: the exit code.
-    public static func settleEnded(in path: String, id: String) -> Int32 {
+    public static func removeEnded(in path: String, id: String) -> Int32 {
         do {
             let engine = try Engine(root: StateRoot(path: path), environment: [:])
-            guard let record = try engine.database.container(id: id) else { return 0 }
-            // The monitor that started this is about to let go of the lock.
-            let container = Container(record: record, directory: engine.root.container(id), status: .created)
-            guard let lock = try engine.takeLock(container, waiting: 10_000) else { return 1 }
-            _ = consume lock
-            _ = try engine.settled(record)
+            guard let record = try engine.database.container(id: id), record.autoRemove else { return 0 }
+            try engine.erase(record)
             return 0
         } catch {
             return 1

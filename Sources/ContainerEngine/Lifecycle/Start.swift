@@ -120,6 +120,10 @@ extension Engine {
         var session = try AttachSession(socket, options, program: program)
         let end = try session.run(untilStarted: untilStarted)
         _ = consume raw
+        switch end {
+        case .exited, .failed: try session.awaitMonitor(milliseconds: 5_000)
+        default: break
+        }
         return end
     }
 

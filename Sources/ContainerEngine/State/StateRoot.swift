@@ -18,6 +18,8 @@ public struct StateRoot: Sendable, Equatable {
     public var images: String { path + "/images" }
     public var containers: String { path + "/containers" }
     public var volumes: String { path + "/volumes" }
+    /// What can be made again, above all compiled system call filters.
+    public var cache: String { path + "/cache" }
 
     public func volumeData(_ name: String) -> String { "\(volumes)/\(name)/_data" }
     public func container(_ id: String) -> ContainerDirectory { ContainerDirectory(path: containers + "/" + id) }
@@ -57,7 +59,7 @@ public struct StateRoot: Sendable, Equatable {
             partial += "/" + part
             if mkdir(partial, 0o755) != 0, errno != EEXIST, errno != EROFS { throw unusable(KernelError.last("mkdir")) }
         }
-        for directory in [path, containers, volumes, images] where mkdir(directory, 0o700) != 0 && errno != EEXIST {
+        for directory in [path, cache, volumes, images, containers] where mkdir(directory, 0o700) != 0 && errno != EEXIST {
             throw unusable(KernelError.last("mkdir", directory))
         }
     }
