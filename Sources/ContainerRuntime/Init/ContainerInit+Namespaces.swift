@@ -74,7 +74,7 @@ extension ContainerInit {
 
     mutating func setOutOfMemoryScore(_ value: Int, _ index: Int) throws {
         do {
-            try writeProc("self/oom_score_adj", "\(value)")
+            try writeProc("\(getpid())/oom_score_adj", "\(value)")
         } catch let error as KernelError where error.errno == EACCES || error.errno == EPERM {
             results.append(.init(step: index, result: .unavailable("lowering the score needs CAP_SYS_RESOURCE on the host")))
         }
