@@ -122,7 +122,7 @@ struct ContainerAssembly {
 
     private func writeLayer(owner: UInt32) throws(EngineError) {
         do {
-            try TreeOperations().makeOverlayDirectories([directory.upper, directory.work], owner: owner)
+            try TreeOperations().makeOverlayDirectories([directory.writable, directory.upper, directory.work], owner: owner)
         } catch {
             throw EngineError("the writable layer cannot be made: \(error)")
         }

@@ -87,8 +87,10 @@ public struct ContainerDirectory: Sendable, Equatable {
     /// Write-locked (F_OFD_SETLK) by the engine while it creates, then by the monitor for its life.
     public var lock: String { path + "/lock" }
     public var state: String { path + "/state.json" }
-    public var upper: String { path + "/upper" }
-    public var work: String { path + "/work" }
+    /// Holds `upper` and `work`, and belongs to the container's root as they do: the rest of the directory is closed to it.
+    public var writable: String { path + "/rw" }
+    public var upper: String { writable + "/upper" }
+    public var work: String { writable + "/work" }
     public var stage: String { path + "/stage" }
     public var log: String { path + "/container.log" }
     public var attachSocket: String { path + "/attach.sock" }
