@@ -97,7 +97,7 @@ let package = Package(
         .testTarget(name: "OCISpecTests", dependencies: ["OCISpec", "StrictJSON"]),
         .testTarget(name: "RenderingTests", dependencies: ["Rendering", "StrictJSON"]),
         .testTarget(name: "LaunchPlanTests", dependencies: ["LaunchPlan", "OCISpec"]),
-        .testTarget(name: "ConfinementTests", dependencies: ["Confinement", "OCISpec", "StrictJSON"]),
+        .testTarget(name: "ConfinementTests", dependencies: ["Confinement", "LinuxKernel", "OCISpec", "StrictJSON"]),
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON"]),

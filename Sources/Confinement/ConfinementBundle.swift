@@ -71,8 +71,11 @@ extension Confinement {
         ConfinementBundle(spec: spec(details), extension: try bundleExtension(details))
     }
 
-    /// The OCI process of this confinement, for another program in the same container (`exec`).
-    public func process(_ details: BundleDetails) -> RuntimeSpec.Process {
+    /// The OCI process of this confinement. For another program in the same container (`exec`) `other` is who runs it; his
+    /// capabilities are then what `execve` leaves him of the container's own.
+    public func process(_ details: BundleDetails, as other: PayloadUser? = nil) -> RuntimeSpec.Process {
+        let user = other ?? self.user
+        let capabilities = other.map { CapabilitySets(bounding: self.capabilities.bounding, for: $0) } ?? self.capabilities
         var process = RuntimeSpec.Process(
             terminal: details.terminal, consoleSize: details.consoleSize,
             user: .init(uid: user.uid, gid: user.gid, umask: user.umask, additionalGids: user.additionalGids),
