@@ -49,7 +49,7 @@ let package = Package(
         .target(
             name: "ImageStore",
             dependencies: [
-                "LinuxKernel", "OCISpec", "StrictJSON", "CISAL", "CZstd",
+                "LinuxKernel", "OCISpec", "StrictJSON", "CLinux", "CISAL", "CZstd",
                 .product(name: "Crypto", package: "swift-crypto"),
             ], swiftSettings: strict),
 
@@ -83,7 +83,8 @@ let package = Package(
             // everything is compiled once. The archives that those module files would have named:
             linkerSettings: [
                 .unsafeFlags(["-static-stdlib"]), .linkedLibrary("FoundationInternationalization"), .linkedLibrary("CoreFoundation"),
-                .linkedLibrary("_FoundationICU"), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"), .linkedLibrary("stdc++"),
+                .linkedLibrary("_FoundationICU"), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"),
+                .linkedLibrary("stdc++"),
             ]),
         .executableTarget(
             name: "coffer-runtime",
