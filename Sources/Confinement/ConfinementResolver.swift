@@ -30,7 +30,9 @@ public struct ConfinementResolver: Sendable {
         self.image = image
         self.host = host
         level = try Level.builtIn(request.level)
-        user = request.user ?? image.user
+        // As with Podman: who asks to keep his ID wants to be himself inside, whatever the image says.
+        let keeps = request.userNamespace == .keepID
+        user = request.user ?? (keeps ? PayloadUser(uid: host.invokingUID, gid: host.invokingGID) : image.user)
         capabilities = try Self.capabilities(request, level: level, host: host)
     }
 

@@ -49,13 +49,20 @@ struct RelaxationPrices: Decodable, Sendable {
     }
 }
 
-/// Collects what a request loosens.
+/// Collects what a request loosens. The price list is read with the first item: most runs loosen nothing.
 private struct Bill {
-    let prices: RelaxationPrices
+    private var list: RelaxationPrices?
     var items: [Relaxation] = []
 
+    mutating func prices() throws(ConfinementError) -> RelaxationPrices {
+        if let list { return list }
+        let read = try RelaxationPrices.builtIn()
+        list = read
+        return read
+    }
+
     mutating func add(_ flag: String, _ key: String) throws(ConfinementError) {
-        guard let price = prices.flags[key] else { throw ConfinementError("the built-in relaxations.json has no price for “\(key)”") }
+        guard let price = try prices().flags[key] else { throw ConfinementError("the built-in relaxations.json has no price for “\(key)”") }
         items.append(Relaxation(flag: flag, effect: price.effect, points: price.points))
     }
 
@@ -67,7 +74,7 @@ private struct Bill {
 extension ConfinementResolver {
     /// Compares what was asked with what the level gives.
     func relaxations(_ confinement: Confinement) throws(ConfinementError) -> [Relaxation] {
-        var bill = Bill(prices: try RelaxationPrices.builtIn())
+        var bill = Bill()
         try bill.add("--level compat", "level-compat", when: level.name == .compat)
         try bill.add("--privileged", "privileged", when: request.privileged)
         if !request.privileged { try addCapabilities(confinement, &bill) }
@@ -83,7 +90,8 @@ extension ConfinementResolver {
 
     private func addCapabilities(_ confinement: Confinement, _ bill: inout Bill) throws(ConfinementError) {
         for capability in confinement.capabilities.bounding.subtracting(level.capabilities).members {
-            let price = bill.prices.capabilities[capability.name] ?? bill.prices.otherCapability
+            let prices = try bill.prices()
+            let price = prices.capabilities[capability.name] ?? prices.otherCapability
             bill.items.append(
                 Relaxation(flag: "--cap-add \(capability.name.dropFirst(4))", effect: price.effect, points: price.points))
         }
@@ -163,7 +171,7 @@ extension ConfinementResolver {
         for volume in request.volumes {
             guard case .bind(let source) = volume.source else { continue }
             let flag = "-v \(source):\(volume.destination)" + (volume.readOnly ? ":ro" : "")
-            if let price = bill.prices.price(ofPath: source) {
+            if let price = try bill.prices().price(ofPath: source) {
                 // Reading secrets is as good as having them; writing more than doubles what can be done.
                 let points = volume.readOnly ? (price.points * 5).rounded() / 10 : price.points
                 bill.items.append(Relaxation(flag: flag, effect: price.effect, points: points))

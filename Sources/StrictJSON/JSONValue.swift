@@ -125,6 +125,9 @@ public struct JSONObject: Sendable {
         return true
     }
 
+    /// Appends a key of which the caller knows that it is new.
+    mutating func appendUnchecked(_ key: String, _ value: JSONValue) { append(key, value) }
+
     private mutating func append(_ key: String, _ value: JSONValue) {
         entries.append(Entry(key: key, value: value))
         if index != nil {

@@ -74,7 +74,7 @@ private final class Slot {
         case .object(let members, let sorted):
             var object = JSONObject()
             let ordered = sorted ? members.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) } : members
-            for member in ordered { object[member.key] = member.slot.json }
+            for member in ordered { object.appendUnchecked(member.key, member.slot.json) }
             return .object(object)
         }
     }

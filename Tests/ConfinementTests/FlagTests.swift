@@ -134,6 +134,7 @@ import Testing
                 .init(containerID: 1001, hostID: 1001, size: 64535),
             ])
         #expect(kept.relaxations.map(\.flag) == ["--userns keep-id"])
+        #expect(kept.confinement.user == PayloadUser(uid: 1000, gid: 1000) && kept.confinement.capabilities.effective == [])
         #expect(try refusal { try resolve(host: aHost(isRoot: true)) { $0.userNamespace = .keepID } }.contains("as root"))
         let host = try resolve { $0.userNamespace = .host }
         #expect(host.confinement.userNamespace == .host && !host.confinement.mountsLocked)
