@@ -20,10 +20,11 @@ struct Coffer: ParsableCommand {
     static let groups: Set<String> = ["container", "image"]
 
     static let runCommands: [any ParsableCommand.Type] = [
-        RunCommand.self, CreateCommand.self, StartCommand.self, AttachCommand.self,
+        RunCommand.self, CreateCommand.self, StartCommand.self, ExecCommand.self, AttachCommand.self,
     ]
     static let lookCommands: [any ParsableCommand.Type] = [
-        ListCommand.self, InspectCommand.self, LogsCommand.self, PortCommand.self, WaitCommand.self,
+        ListCommand.self, InspectCommand.self, LogsCommand.self, TopCommand.self, DiffCommand.self,
+        PortCommand.self, WaitCommand.self,
     ]
     static let endCommands: [any ParsableCommand.Type] = [
         StopCommand.self, KillCommand.self, RestartCommand.self, PauseCommand.self, UnpauseCommand.self, RenameCommand.self,

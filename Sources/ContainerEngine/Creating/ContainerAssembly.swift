@@ -47,7 +47,10 @@ struct ContainerAssembly {
         do {
             let resolution = try ConfinementResolver.resolve(request, image: defaults, host: host)
             var bundle = try resolution.confinement.bundle(try bundleDetails(files))
-            bundle.extension.userSpec = details.user.isEmpty ? nil : details.user
+            if !details.user.isEmpty {
+                bundle.extension.userSpec = details.user
+                bundle.spec.process?.forUser(details.user, bounding: bundle.spec.process?.capabilities?.bounding ?? [])
+            }
             return (bundle, resolution)
         } catch let error as EngineError {
             throw error

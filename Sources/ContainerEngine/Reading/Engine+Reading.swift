@@ -1,3 +1,6 @@
+import ImageStore
+import OCISpec
+
 extension Engine {
     /// `logs`: shows what a container wrote.
     ///
@@ -35,5 +38,34 @@ extension Engine {
     public func rename(_ reference: String, to name: String) throws(EngineError) {
         let container = try container(reference)
         try database.rename(container.record.id, to: try ContainerName.validated(name))
+    }
+}
+
+extension Engine {
+    /// `diff`: what the container changed against its image, sorted by path.
+    public func changes(of reference: String) throws(EngineError) -> [TreeChange] {
+        let container = try container(reference)
+        guard case .overlay(let overlay) = try BundleFiles.load(BundleExtension.self, container.directory.bundleExtension)?.root else {
+            throw EngineError("container \(container.record.name) has no writable layer", code: .failure)
+        }
+        let changes: [TreeChange]
+        do {
+            changes = try TreeOperations().changes(upper: overlay.upperDirectory, lowers: overlay.lowerDirectories)
+        } catch {
+            throw EngineError("the changes of container \(container.record.name) cannot be read: \(error)", code: .failure)
+        }
+        // Mount points are made in the writable layer; they are the engine's doing, and empty.
+        let details = try ContainerDetails(decoding: container.record.details, of: container.record.name)
+        let points = Set(["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] + details.mounts.map(\.destination))
+        return changes.filter { !points.contains($0.path) }
+    }
+
+    /// Bytes of the writable layer, for `ps -s`.
+    public func writableSize(of container: Container) throws(EngineError) -> Int64 {
+        do {
+            return try TreeOperations().diskUsage(container.directory.upper)
+        } catch {
+            throw EngineError("the size of container \(container.record.name) cannot be read: \(error)", code: .failure)
+        }
     }
 }
