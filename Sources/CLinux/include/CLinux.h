@@ -4,4 +4,4 @@
 #include "syscalls.h"
 #include "process-spawn.h"
 #include "file-attributes.h"
-#include "signals.h"
+#include "descriptors.h"

@@ -81,7 +81,7 @@ extension Engine {
 
     /// A file without a name that nobody can change (memfd_create(2)): nothing of an exec touches the disk.
     private static func sealed(_ bytes: [UInt8]) throws(KernelError) -> FileDescriptor {
-        let file = FileDescriptor(owning: try retrying("memfd_create") { memfd_create("process", UInt32(MFD_CLOEXEC)) })
+        let file = FileDescriptor(owning: try retrying("memfd_create") { cl_memfd_create("process", 1) })
         try file.writeAll(bytes)
         let raw = file.rawValue
         try retrying("lseek") { lseek(raw, 0, SEEK_SET) }

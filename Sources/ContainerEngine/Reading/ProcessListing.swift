@@ -101,7 +101,7 @@ struct ProcessRow {
         do {
             line = try readFile("/proc/\(pid)/stat", limit: 8192)
             arguments = try readFile("/proc/\(pid)/cmdline", limit: 1 << 20)
-            try retrying("stat") { Glibc.stat("/proc/\(pid)", &status) }
+            try retrying("lstat") { lstat("/proc/\(pid)", &status) }
         } catch {
             if error.errno == ENOENT || error.errno == ESRCH { return nil }
             throw error
