@@ -49,7 +49,8 @@ struct ContainerAssembly {
             var bundle = try resolution.confinement.bundle(try bundleDetails(files))
             if !details.user.isEmpty {
                 bundle.extension.userSpec = details.user
-                bundle.spec.process?.forUser(details.user, bounding: bundle.spec.process?.capabilities?.bounding ?? [])
+                let bounding = bundle.spec.process?.capabilities?.bounding ?? []
+                bundle.spec.process?.forUser(details.user, bounding: bounding)
             }
             return (bundle, resolution)
         } catch let error as EngineError {
