@@ -1,5 +1,6 @@
 import ArgumentParser
 import ContainerEngine
+import ImageStore
 import Rendering
 
 /// `coffer exec`.
