@@ -1,3 +1,4 @@
+import Dispatch
 import ImageStore
 import OCISpec
 import StrictJSON
@@ -11,6 +12,10 @@ public enum LayerEvent: Sendable, Equatable {
     /// Another attempt follows, for this reason.
     case retrying(reason: String)
     case downloaded
+    /// Bytes of the layer as it was downloaded.
+    case extracting(done: Int64, total: Int64)
+    /// Extracted, by this pull or by an earlier one.
+    case complete
 }
 
 /// What a pull tells while it runs.
@@ -36,7 +41,7 @@ public struct PulledImage: Sendable {
     public let wasUpToDate: Bool
 }
 
-/// Brings an image from a registry into the store.
+/// Brings an image from a registry into the store, its layers extracted.
 public struct ImagePull: Sendable {
     let reference: ImageReference
     /// nil: what this machine is; a single image for another platform is then taken with a warning.
@@ -44,21 +49,28 @@ public struct ImagePull: Sendable {
     let options: RegistryOptions
     let store: ImageStore
     let observer: PullObserver
+    let extractsLayers: Bool
+    /// Layers are extracted one after the other, beside the downloads: decompression is what takes time, and it blocks.
+    private let extraction = DispatchQueue(label: "extraction")
 
     /// Bytes of an image's configuration.
     static let largestConfiguration = 8 << 20
     /// Indexes inside of indexes.
     private static let deepestIndex = 3
 
+    /// - Parameters:
+    ///   - platform: nil for this machine's; a single image for another one is then taken with a warning.
+    ///   - extractsLayers: False leaves them for the first container.
     public init(
         _ reference: ImageReference, platform: Platform?, options: RegistryOptions, into store: ImageStore,
-        observer: PullObserver = PullObserver()
+        observer: PullObserver = PullObserver(), extractsLayers: Bool = true
     ) {
         self.reference = reference
         self.platform = platform
         self.options = options
         self.store = store
         self.observer = observer
+        self.extractsLayers = extractsLayers
     }
 
     /// Pulls the image. Blocks until it is there; SIGINT, SIGTERM and SIGHUP end it early and leave nothing half-done.
@@ -67,11 +79,25 @@ public struct ImagePull: Sendable {
     public func run() throws -> PulledImage {
         do {
             return try SynchronousBridge.run { try await pull() }
-        } catch let interruption as SynchronousBridge.Interruption {
-            throw RegistryError(.interrupted(signal: interruption.signal), registry: reference.registry, image: shownName)
-        } catch let failure as CredentialFailure {
-            throw RegistryError(failure.kind, registry: reference.registry, image: shownName)
+        } catch {
+            collectGarbage()
+            throw told(error)
         }
+    }
+
+    /// The failure that led here is the one to report; what cannot be collected now is collected the next time.
+    private func collectGarbage() {
+        do { try store.collectGarbage() } catch { return }
+    }
+
+    private func told(_ error: any Error) -> any Error {
+        let kind: RegistryError.Kind
+        switch error {
+        case let interruption as SynchronousBridge.Interruption: kind = .interrupted(signal: interruption.signal)
+        case let failure as CredentialFailure: kind = failure.kind
+        default: return error
+        }
+        return RegistryError(kind, registry: reference.registry, image: shownName)
     }
 
     private var shownName: String {
@@ -102,9 +128,10 @@ public struct ImagePull: Sendable {
         let hold = try store.hold()
         defer { withExtendedLifetime(hold) {} }
         let configuration = try await configuration(manifest.config, client)
-        for layer in manifest.layers { observer.layer(layer.digest, .waiting) }
-        try await download(manifest.layers, client)
-        try store.addBlob(configuration, mediaType: manifest.config.mediaType)
+        let layers = try pairs(manifest, configuration.document)
+        for layer in layers { observer.layer(layer.blob.digest, .waiting) }
+        try await fetch(layers, client)
+        try store.addBlob(configuration.bytes, mediaType: manifest.config.mediaType)
         let descriptor = try store.addBlob(chosen.bytes, mediaType: chosen.descriptor.mediaType)
         try Task.checkCancellation()
         let image = try store.add(
@@ -150,7 +177,9 @@ public struct ImagePull: Sendable {
         }
     }
 
-    private func configuration(_ blob: Descriptor, _ client: RegistryClient) async throws -> [UInt8] {
+    private func configuration(_ blob: Descriptor, _ client: RegistryClient) async throws
+        -> (bytes: [UInt8], document: ImageConfiguration)
+    {
         let bytes = try await client.document(blob, what: "the configuration", limit: Self.largestConfiguration)
         let configuration: ImageConfiguration
         do {
@@ -165,38 +194,67 @@ public struct ImagePull: Sendable {
             }
             observer.warning("the image's platform (\(configuration.platform)) does not match this machine's (\(wanted))")
         }
-        return bytes
+        return (bytes, configuration)
     }
 
     // MARK: Layers
 
-    /// Downloads what the store does not have, a few at a time; the first failure ends all.
-    private func download(_ layers: [Descriptor], _ client: RegistryClient) async throws {
+    private struct Layer: Sendable {
+        let blob: Descriptor
+        let diffID: Digest
+    }
+
+    /// Every layer once, with the digest of its content.
+    private func pairs(_ manifest: Manifest, _ configuration: ImageConfiguration) throws(CredentialFailure) -> [Layer] {
+        let diffIDs = configuration.rootfs.diffIDs
+        guard configuration.rootfs.type == "layers", diffIDs.count == manifest.layers.count else {
+            let reason = "the configuration has \(diffIDs.count) diff_ids for \(manifest.layers.count) layers"
+            throw CredentialFailure(.badContent(reason: reason))
+        }
         var seen = Set<Digest>()
-        var missing = layers.filter { seen.insert($0.digest).inserted }[...]
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<max(1, options.parallelDownloads) {
-                guard let layer = missing.popFirst() else { break }
-                group.addTask { try await download(layer, client) }
+        return zip(manifest.layers, diffIDs).map { Layer(blob: $0, diffID: $1) }.filter { seen.insert($0.blob.digest).inserted }
+    }
+
+    private enum Step: Sendable {
+        case downloaded(Layer)
+        case extracted
+    }
+
+    /// Downloads what the store does not have, a few at a time, and extracts what is there; the first failure ends all.
+    private func fetch(_ layers: [Layer], _ client: RegistryClient) async throws {
+        var missing = layers[...]
+        try await withThrowingTaskGroup(of: Step.self) { group in
+            func startDownload() {
+                guard let layer = missing.popFirst() else { return }
+                group.addTask {
+                    try await download(layer, client)
+                    return .downloaded(layer)
+                }
             }
-            while try await group.next() != nil {
-                guard let layer = missing.popFirst() else { continue }
-                group.addTask { try await download(layer, client) }
+            for _ in 0..<max(1, options.parallelDownloads) { startDownload() }
+            while let step = try await group.next() {
+                guard case .downloaded(let layer) = step else { continue }
+                startDownload()
+                group.addTask {
+                    try await extract(layer)
+                    return .extracted
+                }
             }
         }
     }
 
-    private func download(_ layer: Descriptor, _ client: RegistryClient) async throws {
-        guard !store.contains(layer.digest) else {
-            observer.layer(layer.digest, .exists)
+    private func download(_ layer: Layer, _ client: RegistryClient) async throws {
+        let blob = layer.blob
+        guard !store.contains(blob.digest) else {
+            observer.layer(blob.digest, .exists)
             return
         }
-        let writer = try store.blobWriter(expecting: layer)
-        observer.layer(layer.digest, .downloading(done: 0, total: layer.size))
+        let writer = try store.blobWriter(expecting: blob)
+        observer.layer(blob.digest, .downloading(done: 0, total: blob.size))
         try await client.download(
-            layer,
-            noticing: { observer.layer(layer.digest, .downloading(done: $0, total: layer.size)) },
-            waiting: { observer.layer(layer.digest, .retrying(reason: $0)) },
+            blob,
+            noticing: { observer.layer(blob.digest, .downloading(done: $0, total: blob.size)) },
+            waiting: { observer.layer(blob.digest, .retrying(reason: $0)) },
             consume: { try writer.write($0) })
         do {
             try writer.finish()
@@ -205,6 +263,24 @@ public struct ImagePull: Sendable {
             guard case .digestMismatch = error else { throw error }
             throw CredentialFailure(.badContent(reason: error.description))
         }
-        observer.layer(layer.digest, .downloaded)
+        observer.layer(blob.digest, .downloaded)
+    }
+
+    /// Extracts a layer on the queue, unless an earlier one failed or the pull was cancelled meanwhile.
+    private func extract(_ layer: Layer) async throws {
+        guard extractsLayers else { return }
+        try Task.checkCancellation()
+        let (store, observer) = (store, observer)
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            extraction.async {
+                continuation.resume(with: Result {
+                    try store.extract(layer.blob, diffID: layer.diffID) { progress in
+                        guard progress.phase == .extracting else { return }
+                        observer.layer(layer.blob.digest, .extracting(done: progress.completed, total: progress.total))
+                    }
+                })
+            }
+        }
+        observer.layer(layer.blob.digest, .complete)
     }
 }

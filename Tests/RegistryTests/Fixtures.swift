@@ -75,7 +75,7 @@ struct PullFixture {
             retries: RetryPolicy(attempts: 3, attemptsInAll: 8, firstDelay: 1, longestDelay: 2000), idleTimeout: 5)
         let pull = ImagePull(
             try ImageReference(parsing: "\(registry.name)/\(suffix)"), platform: platform, options: options, into: store,
-            observer: observer)
+            observer: observer, extractsLayers: false)
         return try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread {
                 started(pthread_self())
