@@ -34,6 +34,8 @@ public struct PullObserver: Sendable {
 
 /// An image that was pulled.
 public struct PulledImage: Sendable {
+    /// The full name that was pulled.
+    public let reference: ImageReference
     public let image: StoredImage
     /// What the registry knows the name by: the digest of the index, where there is one.
     public let digest: Digest
@@ -97,11 +99,7 @@ public struct ImagePull: Sendable {
         case let failure as CredentialFailure: kind = failure.kind
         default: return error
         }
-        return RegistryError(kind, registry: reference.registry, image: shownName)
-    }
-
-    private var shownName: String {
-        reference.familiarName + (reference.digest.map { "@\($0)" } ?? ":\(reference.tag ?? "latest")")
+        return RegistryError(kind, registry: reference.registry, image: reference.familiar)
     }
 
     private func pull() async throws -> PulledImage {
@@ -137,7 +135,7 @@ public struct ImagePull: Sendable {
         let image = try store.add(
             manifest: descriptor, references: [reference], repositoryDigest: top.descriptor.digest)
         return PulledImage(
-            image: image, digest: top.descriptor.digest, wasUpToDate: before?.descriptor.digest == image.descriptor.digest)
+            reference: reference, image: image, digest: top.descriptor.digest, wasUpToDate: before?.descriptor.digest == image.descriptor.digest)
     }
 
     /// The image that has the name now, if one does.

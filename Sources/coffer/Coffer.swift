@@ -8,7 +8,7 @@ struct Coffer: ParsableCommand {
         usage: "coffer [--root DIR] COMMAND",
         discussion: "Verbs, flags and formats are Docker's. Run 'coffer COMMAND --help' for one command.",
         version: "coffer version \(cofferVersion)",
-        subcommands: [ContainerGroup.self],
+        subcommands: [ContainerGroup.self, ImageGroup.self],
         groupedSubcommands: [
             CommandGroup(name: "Running", subcommands: runCommands),
             CommandGroup(name: "Looking", subcommands: lookCommands),
@@ -30,7 +30,10 @@ struct Coffer: ParsableCommand {
         StopCommand.self, KillCommand.self, RestartCommand.self, PauseCommand.self, UnpauseCommand.self, RenameCommand.self,
         RemoveCommand.self,
     ]
-    static let imageCommands: [any ParsableCommand.Type] = []
+    static let imageCommands: [any ParsableCommand.Type] = [
+        PullCommand.self, LoadCommand.self, ImportCommand.self, SaveCommand.self, ImagesCommand.self, RemoveImageCommand.self,
+        TagCommand.self, HistoryCommand.self,
+    ]
 }
 
 /// `coffer container VERB`: the same commands under Docker's longer names.

@@ -141,6 +141,11 @@ public struct ImageReference: Sendable, Hashable, Comparable, CustomStringConver
             ? String(repository.dropFirst(8)) : repository
     }
 
+    /// As users write it: "nginx:1.25", "quay.io/x/y@sha256:…"; with the tag and the digest.
+    public var familiar: String {
+        familiarName + (tag.map { ":\($0)" } ?? "") + (digest.map { "@\($0)" } ?? "")
+    }
+
     public var description: String {
         name + (tag.map { ":\($0)" } ?? "") + (digest.map { "@\($0)" } ?? "")
     }
