@@ -14,7 +14,7 @@ public enum LayerEvent: Sendable, Equatable {
     case downloaded
     /// Bytes of the layer as it was downloaded.
     case extracting(done: Int64, total: Int64)
-    /// Extracted, by this pull or by an earlier one.
+    /// Extracted.
     case complete
 }
 
@@ -214,7 +214,8 @@ public struct ImagePull: Sendable {
     }
 
     private enum Step: Sendable {
-        case downloaded(Layer)
+        /// `isNew`: by this pull.
+        case downloaded(Layer, isNew: Bool)
         case extracted
     }
 
@@ -225,27 +226,27 @@ public struct ImagePull: Sendable {
             func startDownload() {
                 guard let layer = missing.popFirst() else { return }
                 group.addTask {
-                    try await download(layer, client)
-                    return .downloaded(layer)
+                    .downloaded(layer, isNew: try await download(layer, client))
                 }
             }
             for _ in 0..<max(1, options.parallelDownloads) { startDownload() }
             while let step = try await group.next() {
-                guard case .downloaded(let layer) = step else { continue }
+                guard case .downloaded(let layer, let isNew) = step else { continue }
                 startDownload()
                 group.addTask {
-                    try await extract(layer)
+                    try await extract(layer, isNew: isNew)
                     return .extracted
                 }
             }
         }
     }
 
-    private func download(_ layer: Layer, _ client: RegistryClient) async throws {
+    /// - Returns: false when the store has it already.
+    private func download(_ layer: Layer, _ client: RegistryClient) async throws -> Bool {
         let blob = layer.blob
         guard !store.contains(blob.digest) else {
             observer.layer(blob.digest, .exists)
-            return
+            return false
         }
         let writer = try store.blobWriter(expecting: blob)
         observer.layer(blob.digest, .downloading(done: 0, total: blob.size))
@@ -262,23 +263,27 @@ public struct ImagePull: Sendable {
             throw CredentialFailure(.badContent(reason: error.description))
         }
         observer.layer(blob.digest, .downloaded)
+        return true
     }
 
-    /// Extracts a layer on the queue, unless an earlier one failed or the pull was cancelled meanwhile.
-    private func extract(_ layer: Layer) async throws {
+    /// Extracts a layer on the queue, unless that was done before or the pull was cancelled meanwhile.
+    private func extract(_ layer: Layer, isNew: Bool) async throws {
         guard extractsLayers else { return }
         try Task.checkCancellation()
         let (store, observer) = (store, observer)
-        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+        let wasThere = try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Bool, any Error>) in
             extraction.async {
-                continuation.resume(with: Result {
+                var wasThere = false
+                let result = Result {
                     try store.extract(layer.blob, diffID: layer.diffID) { progress in
+                        if progress.phase == .exists { wasThere = true }
                         guard progress.phase == .extracting else { return }
                         observer.layer(layer.blob.digest, .extracting(done: progress.completed, total: progress.total))
                     }
-                })
+                }
+                continuation.resume(with: result.map { wasThere })
             }
         }
-        observer.layer(layer.blob.digest, .complete)
+        if isNew || !wasThere { observer.layer(layer.blob.digest, .complete) }
     }
 }

@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
 
-/// Progress of several transfers at once, on standard error: one line each, redrawn in place on a terminal, and one plain
-/// line per change of state elsewhere. Safe to use from several threads.
+/// Progress of several transfers at once, on standard error: one line each, redrawn in place on a terminal. Elsewhere, in a
+/// log say, only what is worth keeping gets a line. Safe to use from several threads.
 public final class ProgressBars: Sendable {
     /// One line: a transfer, and where it is.
     public struct Line: Sendable, Equatable {
@@ -38,8 +38,10 @@ public final class ProgressBars: Sendable {
     }
 
     /// Says what happens to a transfer now; a new label gets a line of its own.
-    public func set(_ label: String, _ text: String) {
-        change(label, always: true) { line in
+    ///
+    /// - Parameter isPassing: Other states will follow: nothing for a log.
+    public func set(_ label: String, _ text: String, isPassing: Bool = false) {
+        change(label, isPassing: isPassing, always: true) { line in
             line.state = text
             line.done = nil
             line.total = nil
@@ -51,7 +53,7 @@ public final class ProgressBars: Sendable {
     ///   - done: bytes so far.
     ///   - total: bytes in all, nil when unknown.
     public func advance(_ label: String, _ text: String, done: UInt64, total: UInt64?) {
-        change(label, always: false) { line in
+        change(label, isPassing: true, always: false) { line in
             line.state = text
             line.done = done
             line.total = total
@@ -63,7 +65,7 @@ public final class ProgressBars: Sendable {
         state.withLock { state in if isInPlace { draw(&state) } }
     }
 
-    private func change(_ label: String, always: Bool, _ body: (inout Line) -> Void) {
+    private func change(_ label: String, isPassing: Bool, always: Bool, _ body: (inout Line) -> Void) {
         guard !isQuiet else { return }
         let label = HumanUnits.printable(label)
         state.withLock { state in
@@ -72,7 +74,8 @@ public final class ProgressBars: Sendable {
             let before = state.lines[index].state
             body(&state.lines[index])
             guard isInPlace else {
-                if before != state.lines[index].state { Terminal.write("\(label): \(state.lines[index].state)\n", to: descriptor) }
+                let text = state.lines[index].state
+                if !isPassing, before != text { Terminal.write("\(label): \(text)\n", to: descriptor) }
                 return
             }
             let now = Timestamp.now

@@ -71,11 +71,11 @@ struct LayerBars: Sendable {
     /// During a pull.
     func show(_ digest: Digest, _ event: LayerEvent) {
         switch event {
-        case .waiting: bars.set(digest.short, "Waiting")
+        case .waiting: bars.set(digest.short, "Waiting", isPassing: true)
         case .exists: bars.set(digest.short, "Already exists")
         case .downloading(let done, let total): advance(digest, "Downloading", done, total)
         case .retrying(let reason): bars.set(digest.short, "Retrying (\(reason))")
-        case .downloaded: bars.set(digest.short, "Download complete")
+        case .downloaded: bars.set(digest.short, "Download complete", isPassing: true)
         case .extracting(let done, let total): advance(digest, "Extracting", done, total)
         case .complete: bars.set(digest.short, "Pull complete")
         }
@@ -92,6 +92,8 @@ struct LayerBars: Sendable {
     }
 
     private func advance(_ digest: Digest, _ text: String, _ done: Int64, _ total: Int64) {
-        bars.advance(digest.short, text, done: UInt64(max(0, done)), total: total > 0 ? UInt64(total) : nil)
+        // A whole archive has no digest.
+        let label = digest.hex.contains { $0 != "0" } ? digest.short : "archive"
+        bars.advance(label, text, done: UInt64(max(0, done)), total: total > 0 ? UInt64(total) : nil)
     }
 }

@@ -10,7 +10,8 @@ struct LoadCommand: ParsableCommand {
         commandName: "load", abstract: "Load images from an archive or a directory.",
         discussion: "Reads what 'save' of Docker, Podman and Coffer write: docker-archive and OCI image layouts, plain or compressed.")
 
-    @Option(name: [.customShort("i", allowingJoined: true), .long], parsing: .unconditional, help: "A file or a directory, instead of standard input.")
+    @Option(
+        name: [.customShort("i", allowingJoined: true), .long], parsing: .unconditional, help: "A file or a directory, instead of standard input.")
     var input: String?
     @Flag(name: .shortAndLong, help: "Print no progress.") var quiet = false
     @Option(name: .long, parsing: .unconditional, help: "Which image of several platforms: OS/ARCHITECTURE[/VARIANT].") var platform: String?
