@@ -1,5 +1,5 @@
-import Dispatch
 import ImageStore
+import NIOPosix
 import OCISpec
 import StrictJSON
 
@@ -52,8 +52,8 @@ public struct ImagePull: Sendable {
     let store: ImageStore
     let observer: PullObserver
     let extractsLayers: Bool
-    /// Layers are extracted one after the other, beside the downloads: decompression is what takes time, and it blocks.
-    private let extraction = DispatchQueue(label: "extraction")
+    /// Layers are extracted one after the other, beside the downloads, on a thread of their own: it blocks.
+    private let extraction = NIOThreadPool(numberOfThreads: 1)
 
     /// Bytes of an image's configuration.
     static let largestConfiguration = 8 << 20
@@ -104,14 +104,12 @@ public struct ImagePull: Sendable {
 
     private func pull() async throws -> PulledImage {
         let (client, transport) = try await RegistryClient.connect(to: reference, options: options)
-        do {
-            let result = try await pull(client)
-            await transport.shutDown()
-            return result
-        } catch {
-            await transport.shutDown()
-            throw error
-        }
+        extraction.start()
+        let result: Result<PulledImage, any Error>
+        do { result = .success(try await pull(client)) } catch { result = .failure(error) }
+        await transport.shutDown()
+        try await extraction.shutdownGracefully()
+        return try result.get()
     }
 
     private func pull(_ client: RegistryClient) async throws -> PulledImage {
@@ -270,19 +268,14 @@ public struct ImagePull: Sendable {
     private func extract(_ layer: Layer, isNew: Bool) async throws {
         guard extractsLayers else { return }
         try Task.checkCancellation()
-        let (store, observer) = (store, observer)
-        let wasThere = try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Bool, any Error>) in
-            extraction.async {
-                var wasThere = false
-                let result = Result {
-                    try store.extract(layer.blob, diffID: layer.diffID) { progress in
-                        if progress.phase == .exists { wasThere = true }
-                        guard progress.phase == .extracting else { return }
-                        observer.layer(layer.blob.digest, .extracting(done: progress.completed, total: progress.total))
-                    }
-                }
-                continuation.resume(with: result.map { wasThere })
+        let wasThere = try await extraction.runIfActive { [store, observer] in
+            var wasThere = false
+            try store.extract(layer.blob, diffID: layer.diffID) { progress in
+                if progress.phase == .exists { wasThere = true }
+                guard progress.phase == .extracting else { return }
+                observer.layer(layer.blob.digest, .extracting(done: progress.completed, total: progress.total))
             }
+            return wasThere
         }
         if isNew || !wasThere { observer.layer(layer.blob.digest, .complete) }
     }

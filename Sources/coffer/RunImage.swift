@@ -1,5 +1,7 @@
 import ContainerEngine
 import ImageStore
+import OCISpec
+import Registry
 import Rendering
 
 /// The image of `run` and `create`: the local one, or one that is pulled now, as `--pull` says.
@@ -9,9 +11,31 @@ enum RunImage {
         _ request: RunRequest, _ engine: Engine, _ options: ProcessOptions
     ) throws -> (ResolvedImage, StoreHold) {
         if options.pull != .always, let found = try engine.resolveImage(request) { return (found.image, found.hold) }
-        if options.pull == .never {
-            throw EngineError("No such image: \(request.image)", remedy: "pull it, or leave --pull never out")
+        do {
+            try pull(request, engine, options)
+        } catch let error as EngineError {
+            // Without its image a container cannot be: 125, as Docker's, where `pull` itself ends with 1.
+            throw EngineError(error.summary, remedy: error.remedy, code: .engine)
         }
-        throw EngineError("Unable to find image '\(request.image)' locally", remedy: "load it with 'coffer load'")
+        guard let found = try engine.resolveImage(request) else {
+            throw EngineError("No such image: \(request.image)", remedy: "another command may have removed it: try again")
+        }
+        return (found.image, found.hold)
+    }
+
+    private static func pull(_ request: RunRequest, _ engine: Engine, _ options: ProcessOptions) throws {
+        let reference = try ImageCommands.told { try ImageReference(parsing: request.image) }
+        let resolution = reference.description == request.image ? "" : " (\(request.image) → \(reference))"
+        if options.pull == .never {
+            throw EngineError("No such image: \(reference.familiar)\(resolution)", remedy: "pull it, or leave --pull never out")
+        }
+        if options.pull == .missing, !options.quiet {
+            ImagePulling.note("Unable to find image '\(reference.familiar)' locally\(resolution)")
+        }
+        let pulled = try ImagePulling.pull(
+            request.image, platform: try ImageCommands.platform(request.platform),
+            options: RegistryOptions(environment: engine.environment), isQuiet: options.quiet,
+            namesImage: options.pull == .always, into: try ImageStore(root: engine.root.images))
+        if !options.quiet { ImagePulling.note("Digest: \(pulled.digest)") }
     }
 }

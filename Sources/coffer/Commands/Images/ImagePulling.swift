@@ -36,13 +36,15 @@ enum ImagePulling {
     /// - Parameters:
     ///   - text: the name as the user wrote it.
     ///   - isQuiet: No progress, and nothing about the name.
+    ///   - namesImage: Says what a short name stands for.
     /// - Throws: `EngineError` in one sentence, `ContainedExit` when a signal ended it.
     static func pull(
-        _ text: String, platform: Platform?, options: RegistryOptions, isQuiet: Bool, into store: ImageStore
+        _ text: String, platform: Platform?, options: RegistryOptions, isQuiet: Bool, namesImage: Bool = true,
+        into store: ImageStore
     ) throws -> PulledImage {
         try ImageCommands.told {
             let reference = try ImageReference(parsing: text)
-            if !isQuiet, reference.description != text { note("\(text) → \(reference)") }
+            if !isQuiet, namesImage, reference.description != text { note("\(text) → \(reference)") }
             let bars = LayerBars(isQuiet: isQuiet)
             let observer = PullObserver(layer: { bars.show($0, $1) }, warning: { note("warning: \($0)") })
             defer { bars.bars.finish() }
