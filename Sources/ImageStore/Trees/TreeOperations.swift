@@ -107,6 +107,7 @@ enum TreeProgram {
         return 0
     }
 
+    @discardableResult
     static func perform(_ request: TreeRequest) throws -> TreeAnswer {
         switch request {
         case .remove(let path): try remove(path)

@@ -69,10 +69,18 @@ struct UpperChanges {
     }
 
     private static func isOpaque(_ directory: Int32) throws(KernelError) -> Bool {
-        var value: UInt8 = 0
-        let length = cl_fgetxattr(directory, "user.overlay.opaque", &value, 1)
-        if length == 1 { return value == UInt8(ascii: "y") }
-        if length < 0 && errno != ENODATA && errno != EOPNOTSUPP && errno != ERANGE { throw .last("fgetxattr") }
-        return false
+        try ExtendedAttribute.value("user.overlay.opaque", of: directory) == [UInt8(ascii: "y")]
+    }
+}
+
+/// Extended attributes of open files (xattr(7)).
+enum ExtendedAttribute {
+    /// An attribute's value, or nil when there is none or it is longer than 256 bytes.
+    static func value(_ name: String, of file: Int32) throws(KernelError) -> [UInt8]? {
+        var value = [UInt8](repeating: 0, count: 256)
+        let length = cl_fgetxattr(file, name, &value, value.count)
+        if length >= 0 { return Array(value.prefix(length)) }
+        if errno != ENODATA && errno != EOPNOTSUPP && errno != ERANGE { throw .last("fgetxattr", name) }
+        return nil
     }
 }

@@ -193,7 +193,7 @@ final class LayerTree {
         if mkdirat(parent, name, 0o700) != 0 {
             guard errno == EEXIST else { throw failure(.last("mkdirat"), entry.path) }
             let existing = try status(name, parent, entry.path)
-            if existing?.st_mode ?? 0 & S_IFMT != S_IFDIR {
+            if (existing?.st_mode ?? 0) & S_IFMT != S_IFDIR {
                 wasWhiteout = existing.map(Self.isWhiteout) ?? false
                 try remove(name, parent, entry.path)
                 try check("mkdirat", entry.path) { mkdirat(parent, name, 0o700) }
