@@ -101,7 +101,7 @@ let package = Package(
         .testTarget(name: "ConfinementTests", dependencies: ["Confinement", "LinuxKernel", "OCISpec", "StrictJSON"]),
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
-        .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON"]),
+        .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CISAL", "CZstd"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry", "ImageStore", "OCISpec", "StrictJSON"]),
         .testTarget(
             name: "ContainerEngineTests",

@@ -12,6 +12,9 @@ final class ExtractionFixture {
     private let watch: FileDescriptor
     private static let marker = "the canary sings\n"
 
+    /// IN_ALL_EVENTS (inotify(7)).
+    private static let allEvents: UInt32 = 0xfff
+
     init() throws {
         var template = Array("/tmp/coffer-test-XXXXXX".utf8CString)
         let directory = try #require(mkdtemp(&template).map { String(cString: $0) })
@@ -22,7 +25,7 @@ final class ExtractionFixture {
         watch = FileDescriptor(owning: try retrying("inotify_init1") { inotify_init1(Int32(IN_NONBLOCK)) })
         let raw = watch.rawValue
         for path in [directory + "/canary", directory + "/canary/marker"] {
-            try retrying("inotify_add_watch") { inotify_add_watch(raw, path, 0xfff /* IN_ALL_EVENTS */) }
+            try retrying("inotify_add_watch") { inotify_add_watch(raw, path, Self.allEvents) }
         }
     }
 

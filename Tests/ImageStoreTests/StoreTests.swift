@@ -160,7 +160,10 @@ import Testing
         let path = try fixture.write("root.tar.gz", Compressed.gzip(LoadTests.layer))
         let image = try fixture.store.importRootFileSystem(
             from: .path(path), as: ImageReference(parsing: "mine:1"),
-            changes: [#"CMD ["sh", "-c", "echo"]"#, "ENV A=b c", "ENV A=d", "EXPOSE 80 53/udp", "USER 1:2", "WORKDIR /w", "LABEL x=\"y z\"", "ENTRYPOINT run me", "VOLUME /data"],
+            changes: [
+                #"CMD ["sh", "-c", "echo"]"#, "ENV A=b c", "ENV A=d", "EXPOSE 80 53/udp", "USER 1:2", "WORKDIR /w", "LABEL x=\"y z\"",
+                "ENTRYPOINT run me", "VOLUME /data",
+            ],
             message: "hello", created: "2026-01-02T03:04:05Z")
         #expect(image.configuration.rootfs.diffIDs == [Digest(of: LoadTests.layer)])
         let config = try #require(image.configuration.config)

@@ -51,7 +51,9 @@ public struct TreeOperations: Sendable {
             throw ImageStoreError.system(KernelError(call: "internal tree", errno: EIO, subject: "\(request)"), doing: "change a container's files")
         }
         let answer = try StrictJSONDecoder.rejectUnknownKeys.decode(TreeAnswer.self, from: bytes)
-        if let error = answer.error { throw ImageStoreError.failed(KernelError(call: error.call, errno: error.errno, subject: error.subject), "change a container's files") }
+        if let error = answer.error {
+            throw ImageStoreError.failed(KernelError(call: error.call, errno: error.errno, subject: error.subject), "change a container's files")
+        }
         return answer
     }
 }
@@ -119,17 +121,14 @@ enum TreeProgram {
     }
 
     private static func remove(_ path: String) throws(KernelError) {
-        guard let slash = path.lastIndex(of: "/"), path.hasPrefix("/"), slash < path.index(before: path.endIndex) else {
-            throw KernelError(call: "unlink", errno: EINVAL, subject: path)
-        }
-        let parent: FileDescriptor
+        let place: TreePlace
         do {
-            parent = try openDirectory(slash == path.startIndex ? "/" : String(path[..<slash]))
-        } catch where error.errno == ENOENT {
+            place = try TreePlace(path)
+        } catch  where error.errno == ENOENT {
             return
         }
         do {
-            try TreeRemoval.remove(cString(path[path.index(after: slash)...].utf8), in: parent.rawValue)
+            try TreeRemoval.remove(place.name, in: place.parent.rawValue)
         } catch {
             throw KernelError(call: error.call, errno: error.errno, subject: path)
         }
@@ -137,8 +136,11 @@ enum TreeProgram {
 
     private static func makeDirectories(_ paths: [String], _ owner: UInt32) throws(KernelError) {
         for path in paths {
-            try retrying("mkdir", path) { mkdir(path, 0o755) }
-            let directory = try openDirectory(path)
+            let place = try TreePlace(path)
+            let (parent, name) = (place.parent.rawValue, place.name)
+            try retrying("mkdirat", path) { mkdirat(parent, name, 0o755) }
+            let directory = FileDescriptor(
+                owning: try retrying("openat", path) { openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) })
             let raw = directory.rawValue
             try retrying("fchown", path) { fchown(raw, owner, owner) }
         }
@@ -146,5 +148,19 @@ enum TreeProgram {
 
     static func openDirectory(_ path: String) throws(KernelError) -> FileDescriptor {
         try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    }
+}
+
+/// A host path of the engine's own as the directory that holds it and a name in there.
+private struct TreePlace: ~Copyable {
+    let parent: FileDescriptor
+    let name: [CChar]
+
+    init(_ path: String) throws(KernelError) {
+        guard let slash = path.lastIndex(of: "/"), path.hasPrefix("/"), slash < path.index(before: path.endIndex) else {
+            throw KernelError(call: "openat", errno: EINVAL, subject: path)
+        }
+        parent = try TreeProgram.openDirectory(slash == path.startIndex ? "/" : String(path[..<slash]))
+        name = cString(path[path.index(after: slash)...].utf8)
     }
 }

@@ -14,6 +14,9 @@ struct Inflater {
     /// The uncompressed stream.
     let output: SharedDescriptor
 
+    /// F_SETPIPE_SZ (fcntl(2)), which glibc shows to C under _GNU_SOURCE only.
+    private static let setPipeSize: Int32 = 1031
+
     /// Starts decompressing.
     ///
     /// - Parameters:
@@ -27,7 +30,7 @@ struct Inflater {
         let output = FileDescriptor(owning: readEnd)
         let input = FileDescriptor(owning: writeEnd)
         // As large as an unprivileged user may have: fewer switches between the two processes. A smaller one works too.
-        if cl_fcntl(readEnd, 1031 /* F_SETPIPE_SZ */, 1 << 20) < 0 && errno != EPERM && errno != EINVAL { throw .last("fcntl", "F_SETPIPE_SZ") }
+        if cl_fcntl(readEnd, Self.setPipeSize, 1 << 20) < 0 && errno != EPERM && errno != EINVAL { throw .last("fcntl", "F_SETPIPE_SZ") }
         let pair = try SocketPair()
         let ends = pair.ends()
         let ours = FileDescriptor(owning: ends.0)
@@ -86,8 +89,9 @@ enum InflateProgram {
             try SandboxRestriction.inflate.apply(root: root)
             var input = StreamInput(0)
             let isDetected = algorithm == Self.detect
-            guard let compression = isDetected
-                ? try StreamFormat.compression(of: try input.peek(StreamFormat.magicBytes)) : MediaType.Compression(rawValue: algorithm)
+            guard
+                let compression = isDetected
+                    ? try StreamFormat.compression(of: try input.peek(StreamFormat.magicBytes)) : MediaType.Compression(rawValue: algorithm)
             else { throw UnpackFailure("the compression \(algorithm) is not known") }
             switch compression {
             case .gzip: try GzipStream.decompress(from: &input, to: 1)
