@@ -96,24 +96,24 @@ extension ContainerInit {
 
     /// Reads the kernel's own word back from the private procfs and compares (rule R9): a mismatch stops the start.
     func verify() throws {
-        let bytes = try performing(.verification, "reading /proc/thread-self/status") {
-            try procfs.openBeneath("\(getpid())/status", O_RDONLY).readAll(limit: 65536)
+        let bytes = try performing(.verification, "reading back /proc/PID/status") {
+            try status.readAll(limit: 65536)
         }
-        let status = ProcessStatus(String(decoding: bytes, as: UTF8.self))
+        let shown = ProcessStatus(String(decoding: bytes, as: UTF8.self))
         let available = ThreadCapabilities.bounding().mask
         for step in plan.steps {
             switch step {
-            case .noNewPrivileges: try expect("NoNewPrivs", status["NoNewPrivs"] == "1", status["NoNewPrivs"])
+            case .noNewPrivileges: try expect("NoNewPrivs", shown["NoNewPrivs"] == "1", shown["NoNewPrivs"])
             case .capabilities(let sets):
-                try expect("CapBnd", status.mask("CapBnd").map { $0 & ~sets.bounding == 0 }, status["CapBnd"])
-                try expect("CapPrm", status.mask("CapPrm").map { $0 & ~sets.permitted == 0 }, status["CapPrm"])
-                try expect("CapEff", status.mask("CapEff").map { $0 & ~sets.effective == 0 }, status["CapEff"])
-                try expect("CapInh", status.mask("CapInh").map { $0 & ~sets.inheritable == 0 }, status["CapInh"])
-                try expect("CapAmb", status.mask("CapAmb").map { $0 & ~sets.ambient == 0 }, status["CapAmb"])
-                try expect("CapBnd", available & ~sets.bounding == 0, status["CapBnd"])
+                try expect("CapBnd", shown.mask("CapBnd").map { $0 & ~sets.bounding == 0 }, shown["CapBnd"])
+                try expect("CapPrm", shown.mask("CapPrm").map { $0 & ~sets.permitted == 0 }, shown["CapPrm"])
+                try expect("CapEff", shown.mask("CapEff").map { $0 & ~sets.effective == 0 }, shown["CapEff"])
+                try expect("CapInh", shown.mask("CapInh").map { $0 & ~sets.inheritable == 0 }, shown["CapInh"])
+                try expect("CapAmb", shown.mask("CapAmb").map { $0 & ~sets.ambient == 0 }, shown["CapAmb"])
+                try expect("CapBnd", available & ~sets.bounding == 0, shown["CapBnd"])
             case .identity:
                 let wanted = [identity.uid, identity.uid, identity.uid, identity.uid].map(String.init).joined(separator: "\t")
-                try expect("Uid", status["Uid"] == wanted, status["Uid"])
+                try expect("Uid", shown["Uid"] == wanted, shown["Uid"])
             default: break
             }
         }

@@ -37,7 +37,10 @@ extension ContainerInit {
             try performing(.mountNamespace, "private procfs") {
                 try FileSystemContext("proc").mount([.noSetuid, .noDevices, .noExecute])
             })
+        try performing(.mountNamespace, "private procfs") { try openStatus() }
     }
+
+    mutating func openStatus() throws(KernelError) { status = try procfs.openBeneath("\(getpid())/status", O_RDONLY) }
 
     func setNames(_ name: String, _ domain: String?) throws {
         try performing(.hostname, "setting the host name to \(name)") {

@@ -14,6 +14,8 @@ struct ContainerInit: ~Copyable {
 
     /// A procfs of the container's own pid namespace, detached, of which nobody else knows (rule R5).
     var procfs = RootDirectory(.none)
+    /// This process's own status, opened before Landlock, which covers no detached mount; it is read when all is set.
+    var status = FileDescriptor.none
     /// The root while it is being built.
     var root = RootDirectory(.none)
     /// Where layers and the root are staged, opened before the identity changes.
@@ -67,6 +69,7 @@ struct ContainerInit: ~Copyable {
             // Nothing above the standard streams may reach the payload (rule R3, CVE-2024-21626).
             try LinuxKernel.closeDescriptors(from: 3, onExecOnly: true)
             try Credentials.setProcessName("coffer:[INIT]")
+            cl_umask(0o022)
         }
         try wait(for: .proceed)
         try enterGroups()
@@ -101,6 +104,7 @@ struct ContainerInit: ~Copyable {
                 throw LaunchFailure(.namespaces, "/proc of the container is not a procfs: refusing to enter")
             }
             procfs = RootDirectory(proc)
+            try openStatus()
         }
         if plan.hasIdentityMaps { try Credentials.assume(user: 0, group: 0, additionalGroups: []) }
         if plan.terminal {

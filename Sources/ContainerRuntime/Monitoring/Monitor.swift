@@ -16,19 +16,24 @@ public struct Monitor {
     ///
     /// - Returns: the process's exit code. The monitor itself goes on in the background.
     public static func start(bundle: String) -> Int32 {
-        let client = FileDescriptor(owning: clientDescriptor)
         do {
             try prepareProcess()
-            try daemonize(bundle: bundle, client: client)
+            try daemonize(bundle: bundle)
             return 0
         } catch {
-            let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "the monitor cannot start: \(error)")
-            do {
-                try client.sendMessage(try AttachFrame.failed(failure).encoded())
-            } catch {
-                // The engine is gone.
-            }
+            report(error)
             return 125
+        }
+    }
+
+    /// Tells the engine why there will be no container. When it is gone, its next command finds the lock free.
+    private static func report(_ error: any Error) {
+        let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
+        do {
+            let packet = try AttachFrame.failed(failure).encoded()
+            packet.withUnsafeBytes { _ = send(clientDescriptor, $0.baseAddress, packet.count, Int32(MSG_NOSIGNAL)) }
+        } catch {
+            writeStandardError("coffer-runtime: \(failure.message)\n")
         }
     }
 
@@ -37,12 +42,13 @@ public struct Monitor {
         try closeDescriptors(from: 3, onExecOnly: true)
         if setsid() == -1 && errno != EPERM { throw KernelError.last("setsid") }
         try retrying("chdir") { chdir("/") }
-        cl_umask(0o077)
+        // What is private gets its mode explicitly; groups and mount points must be passable for the container.
+        cl_umask(0o022)
     }
 
     /// Forks the monitor proper into its pid and mount namespace; an ordinary user's also into M, where the user is root and
     /// the subordinate IDs are mapped.
-    private static func daemonize(bundle: String, client: borrowing FileDescriptor) throws {
+    private static func daemonize(bundle: String) throws {
         let rootless = geteuid() != 0
         let subordinate = rootless ? try SubordinateIDs.ofInvokingUser() : nil
         let (readEnd, writeEnd) = try makePipe()
@@ -76,24 +82,18 @@ public struct Monitor {
     }
 
     private static func run(bundle: String) -> Never {
-        let client = FileDescriptor(owning: clientDescriptor)
         do {
             try Mounts.setPropagation(.slave)
             try retrying("chdir", bundle) { chdir(bundle) }
             for number in [SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGQUIT] { signal(number, SIG_IGN) }
             try Credentials.setProcessName("coffer:[MON]")
-            var session = try MonitorSession.start(bundle: bundle, client: try client.duplicate())
-            try client.close()
+            let client = FileDescriptor(owning: try retrying("fcntl") { cl_fcntl(clientDescriptor, F_DUPFD_CLOEXEC, 5) })
+            var session = try MonitorSession.start(bundle: bundle, client: client)
+            close(clientDescriptor)
             try session.run()
             _exit(0)
         } catch {
-            let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
-            do {
-                let report = FileDescriptor(owning: clientDescriptor)
-                try report.sendMessage(try AttachFrame.failed(failure).encoded())
-            } catch {
-                // The engine is gone; its next command finds the lock free.
-            }
+            report(error)
             _exit(125)
         }
     }
