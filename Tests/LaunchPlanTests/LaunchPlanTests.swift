@@ -1,1 +1,100 @@
+import OCISpec
 import Testing
+
+@testable import LaunchPlan
+
+@Suite("The order of a launch")
+struct LaunchPlanTests {
+    private static let capabilities = CapabilityStep(bounding: 0x4fb, effective: 0x4fb, permitted: 0x4fb, inheritable: 0, ambient: 0)
+    private static let identity = LaunchStep.identity(.numeric(uid: 0, gid: 0, additionalGroups: [], umask: nil))
+    private static let filter = LaunchStep.systemCallFilter(
+        SystemCallFilter(profile: RuntimeSpec.Seccomp(defaultAction: "SCMP_ACT_ERRNO")))
+    private static let landlock = LaunchStep.landlock(
+        LandlockPolicy(
+            handlesFileSystem: true, rules: [], scopeAbstractUnixSockets: true, scopeSignals: false, tcpBindPorts: nil,
+            tcpConnectPorts: nil))
+    private static let good: [LaunchStep] = [
+        .namespaces(new: ["user", "mnt"], joined: []), .mountNamespace, .resourceLimit(name: "RLIMIT_NPROC", soft: 1, hard: 1),
+        .root(.directory("/r")), .mask(path: "/proc/keys"), .readOnlyPath("/proc/sys"), .pivot(readOnly: false), .nestingLimit,
+        .lockedMounts(networkInside: false), identity, .capabilities(capabilities), .noNewPrivileges, landlock, filter,
+        .execute(arguments: ["true"], environment: []),
+    ]
+
+    private func violations(_ steps: [LaunchStep]) -> [String] {
+        LaunchPlan(steps: steps, terminal: false, preferred: []).violations
+    }
+
+    @Test("A plan in the kernel's order has no violation")
+    func goodOrder() { #expect(violations(Self.good) == []) }
+
+    @Test("Moving any confining step to the wrong side is seen", arguments: [
+        (LaunchStep.Kind.resourceLimit, LaunchStep.Kind.lockedMounts), (.mask, .lockedMounts), (.readOnlyPath, .lockedMounts),
+        (.nestingLimit, .lockedMounts), (.pivot, .lockedMounts), (.lockedMounts, .landlock), (.identity, .capabilities),
+        (.noNewPrivileges, .landlock), (.noNewPrivileges, .systemCallFilter), (.landlock, .systemCallFilter),
+    ])
+    func wrongOrder(_ first: LaunchStep.Kind, _ second: LaunchStep.Kind) throws {
+        var steps = Self.good
+        let from = try #require(steps.firstIndex { $0.kind == first })
+        let moved = steps.remove(at: from)
+        let to = try #require(steps.firstIndex { $0.kind == second })
+        steps.insert(moved, at: to + 1)
+        #expect(!violations(steps).isEmpty)
+    }
+
+    @Test("Without no_new_privs the filter comes before capabilities are dropped")
+    func withoutNoNewPrivileges() {
+        let head: [LaunchStep] = [.namespaces(new: [], joined: []), .mountNamespace, .pivot(readOnly: false)]
+        let tail: [LaunchStep] = [.execute(arguments: ["true"], environment: [])]
+        #expect(violations(head + [Self.landlock, Self.filter, Self.identity, .capabilities(Self.capabilities)] + tail) == [])
+        #expect(violations(head + [Self.identity, .capabilities(Self.capabilities), Self.filter] + tail).count == 1)
+        #expect(violations(head + [Self.identity, Self.landlock, .capabilities(Self.capabilities)] + tail).count == 1)
+    }
+
+    @Test("Execute must be last")
+    func executeLast() { #expect(violations(Array(Self.good.dropLast())) == ["the last step must be execute"]) }
+
+    @Test("Every step says in words what it does")
+    func descriptions() {
+        for step in Self.good { #expect(step.description.count > 5, "\(step.kind)") }
+        #expect(LaunchStep.capabilities(Self.capabilities).description.contains("00000000000004fb"))
+    }
+}
+
+@Suite("Messages between the runtime's processes")
+struct MessageTests {
+    private static let failure = LaunchFailure(step: "mount", call: "mount", errno: 13, subject: "/x", message: "mount /x: denied")
+
+    @Test("What is sent to the runtime is what arrives")
+    func initMessages() throws {
+        let messages: [InitMessage] = [
+            .console, .egressRules, .ready([]), .ready([.init(step: 3, result: .partial("less"))]), .failed(Self.failure),
+        ]
+        for message in messages { #expect(try InitMessage(decoding: message.encoded()) == message) }
+    }
+
+    @Test("What cannot be a message is an error", arguments: [[], [9], [3, 1, 2], [2, 0x7b]] as [[UInt8]])
+    func badInitMessage(_ bytes: [UInt8]) {
+        #expect(throws: (any Error).self) { try InitMessage(decoding: bytes) }
+    }
+
+    @Test("A message over the limit is refused by the sender")
+    func tooLong() {
+        let long = LaunchFailure(step: "", call: "", errno: 0, subject: "", message: String(repeating: "x", count: 70_000))
+        #expect(throws: InitMessageError.tooLong) { try InitMessage.failed(long).encoded() }
+    }
+
+    @Test("Frames of attached clients")
+    func attachFrames() throws {
+        let toClient: [AttachFrame] = [
+            .output([1, 2, 3]), .errorOutput([]), .exited(code: -1), .exited(code: 137), .started(pid: 4711), .failed(Self.failure),
+        ]
+        for frame in toClient { #expect(try AttachFrame(fromMonitor: frame.encoded()) == frame) }
+        let toMonitor: [AttachFrame] = [.input([0, 255]), .endOfInput, .resize(rows: 50, columns: 300)]
+        for frame in toMonitor { #expect(try AttachFrame(fromClient: frame.encoded()) == frame) }
+    }
+
+    @Test("Frames that cannot be", arguments: [[], [2, 1], [7], [1, 0]] as [[UInt8]])
+    func badFrames(_ bytes: [UInt8]) {
+        #expect(throws: (any Error).self) { try AttachFrame(fromClient: bytes) }
+    }
+}

@@ -42,6 +42,17 @@ extension ContainerInit {
         }
     }
 
+    /// Waits for the container's address and routes; pasta fills its tables while the payload starts already. Where the
+    /// namespace was made with B, pasta begins only when this process is ready: then the parent waits.
+    func awaitNetwork() throws {
+        guard let host = prepared.hostAddresses, plan.steps.contains(where: { $0.kind == .network }),
+            !plan.steps.contains(.lockedMounts(networkInside: true))
+        else { return }
+        try performing(.network, "waiting for the container's network") {
+            try ContainerNetwork.waitUntilConfigured(host.containerAddresses)
+        }
+    }
+
     // MARK: terminal and standard streams
 
     /// A terminal from the container's own devpts; its master goes to the parent, its slave becomes /dev/console.

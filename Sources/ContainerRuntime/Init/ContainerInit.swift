@@ -126,6 +126,7 @@ struct ContainerInit: ~Copyable {
         if readySent { return }
         readySent = true
         executable = try resolveExecutable()
+        try awaitNetwork()
         try channel.sendMessage(try InitMessage.ready(results).encoded())
         try wait(for: .execute)
     }

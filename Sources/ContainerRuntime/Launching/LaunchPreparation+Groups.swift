@@ -7,8 +7,7 @@ extension LaunchPreparation {
     /// Makes the container's control groups and writes the limits, before anything lives in them.
     func prepareGroups(_ group: ControlGroup, _ prepared: inout PreparedLaunch) throws {
         guard let mounts, !mounts.controllers.isEmpty else {
-            prepared.groupsUnavailable = mounts?.unified == nil
-                ? "no control group hierarchy is mounted" : "control groups v2 are not supported yet"
+            prepared.groupsUnavailable = groupsUnavailable
             if group.required { throw LaunchFailure(.controlGroup, "no control group for this container: \(prepared.groupsUnavailable ?? "")") }
             return
         }

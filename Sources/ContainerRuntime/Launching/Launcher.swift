@@ -15,6 +15,27 @@ public struct LaunchedContainer: ~Copyable {
     public var egressRules: FileDescriptor
     public let groupPaths: [String]
     public let outcomes: [StepOutcome]
+    /// The container's network, while it is not all up yet; nil otherwise. To be waited for.
+    var network: NetworkConnection?
+}
+
+/// Pasta on its way to being ready. A class, so that there can be none.
+final class NetworkConnection {
+    private var pasta: PastaProcess
+
+    init(_ pasta: consuming PastaProcess) { self.pasta = pasta }
+
+    /// Becomes readable when pasta is ready or has failed.
+    var descriptor: Int32 { pasta.readinessDescriptor }
+
+    /// - Throws: `LaunchFailure` with pasta's complaint as one sentence.
+    func waitUntilReady() throws {
+        do {
+            try pasta.waitUntilReady()
+        } catch {
+            throw LaunchFailure(.network, error.description)
+        }
+    }
 }
 
 /// The parent's half of a launch (`LaunchStep` has the sequence).
@@ -24,6 +45,8 @@ public struct Launcher {
     /// What Docker calls the cgroup driver: which hierarchies there are, or nil when none is to be used.
     public let groups: CgroupMounts?
     public let filterCache: String?
+    /// Why there are no groups, where there are none.
+    public var groupsUnavailable = "control groups v2 are not supported yet"
 
     public init(plan: LaunchPlan, network: NetworkPolicy, groups: CgroupMounts?, filterCache: String?) {
         self.plan = plan
@@ -41,7 +64,7 @@ public struct Launcher {
     public func launch(
         standardStreams: [Int32]?, beforeExecute: (Int32, [StepOutcome], [String], String?) throws -> Void
     ) throws -> LaunchedContainer {
-        var prepared = try LaunchPreparation(plan: plan, mounts: groups, filterCache: filterCache)
+        var prepared = try LaunchPreparation(plan: plan, mounts: groups, groupsUnavailable: groupsUnavailable, filterCache: filterCache)
             .prepare(standardStreams: standardStreams)
         do {
             let staging = try LayerStaging(plan: plan)
@@ -103,6 +126,8 @@ struct LaunchSession: ~Copyable {
     var console = FileDescriptor.none
     var egressRules = FileDescriptor.none
     var results: [InitMessage.ReportedResult] = []
+    /// Pasta, until it is ready.
+    var connection: NetworkConnection?
 
     init(
         plan: LaunchPlan, network: NetworkPolicy, prepared: PreparedLaunch, staging: LayerStaging?,
@@ -122,18 +147,11 @@ struct LaunchSession: ~Copyable {
             let hostPid = try performing(.namespaces, "starting") { try Processes.procfsPid(of: process.pidfd) }
             try writeMaps(hostPid)
             try staging?.attachShifted(userNamespaceOf: hostPid)
-            var connection = try beginNetwork(hostPid, inside: false)
+            connection = try beginNetwork(hostPid, inside: false)
             try channel.sendMessage([LaunchCommand.proceed.rawValue])
             try follow(untilReady: true)
             staging?.detach()
-            if connection == nil { connection = try beginNetwork(hostPid, inside: true) }
-            if var pasta = connection {
-                do {
-                    try pasta.waitUntilReady()
-                } catch {
-                    throw LaunchFailure(.network, error.description)
-                }
-            }
+            if connection == nil, let late = try beginNetwork(hostPid, inside: true) { try late.waitUntilReady() }
             let outcomes = OutcomeReport(plan: plan, prepared: prepared, results: results).outcomes
             let address = isOutbound ? prepared.hostAddresses?.containerAddresses.ipv4.description : nil
             try beforeExecute(hostPid, outcomes, prepared.groupPaths, address)
@@ -141,7 +159,7 @@ struct LaunchSession: ~Copyable {
             try follow(untilReady: false)
             return LaunchedContainer(
                 process: process, hostPid: hostPid, console: console, egressRules: egressRules,
-                groupPaths: prepared.groupPaths, outcomes: outcomes)
+                groupPaths: prepared.groupPaths, outcomes: outcomes, network: connection)
         } catch {
             try abandon()
             throw error
@@ -166,15 +184,16 @@ struct LaunchSession: ~Copyable {
 
     /// Pasta sets itself up while the child makes its mounts; where the namespace belongs to the inner user namespace it
     /// exists only when the child is ready.
-    private func beginNetwork(_ pid: Int32, inside: Bool) throws -> PastaProcess? {
+    private func beginNetwork(_ pid: Int32, inside: Bool) throws -> NetworkConnection? {
         guard case .outbound(let outbound) = network, let host = prepared.hostAddresses else { return nil }
         let madeInside = plan.steps.contains { $0 == .lockedMounts(networkInside: true) }
         if madeInside != inside { return nil }
         do {
             let user = try FileDescriptor.open("/proc/\(pid)/ns/user", O_RDONLY)
             let net = try FileDescriptor.open("/proc/\(pid)/ns/net", O_RDONLY)
-            return try PastaProcess.begin(
-                network: outbound, addresses: host.containerAddresses, userNamespace: user, networkNamespace: net)
+            return NetworkConnection(
+                try PastaProcess.begin(
+                    network: outbound, addresses: host.containerAddresses, userNamespace: user, networkNamespace: net))
         } catch let error as PastaFailure {
             throw LaunchFailure(.network, error.description)
         } catch {
@@ -185,6 +204,7 @@ struct LaunchSession: ~Copyable {
     /// Reads the child's messages up to `ready`, or to the end of file that a successful execve is.
     private mutating func follow(untilReady: Bool) throws {
         while true {
+            if untilReady { try watchNetwork() }
             let received = try performing(.namespaces, "following the start") { try channel.receiveMessage(limit: InitMessage.limit) }
             guard let (bytes, descriptor) = received else {
                 if !untilReady { return }
@@ -204,6 +224,22 @@ struct LaunchSession: ~Copyable {
                 guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
                 egressRules = attached
             }
+        }
+    }
+
+    /// Waits for the child's next message, and notices when pasta fails meanwhile: the child waits for its work then.
+    private mutating func watchNetwork() throws {
+        while let network = connection {
+            var list = [
+                pollfd(fd: channel.rawValue, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: network.descriptor, events: Int16(POLLIN), revents: 0),
+            ]
+            try retrying("poll") { poll(&list, 2, -1) }
+            if list[1].revents != 0 {
+                try network.waitUntilReady()
+                connection = nil
+            }
+            if list[0].revents != 0 { return }
         }
     }
 

@@ -58,6 +58,8 @@ public struct PreparedLaunch: Sendable {
 struct LaunchPreparation {
     let plan: LaunchPlan
     let mounts: CgroupMounts?
+    /// Why there are no groups, where there are none.
+    let groupsUnavailable: String
     /// Where compiled filters are kept, or nil.
     let filterCache: String?
 

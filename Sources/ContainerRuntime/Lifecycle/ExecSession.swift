@@ -45,7 +45,7 @@ public struct ExecSession {
             throw LaunchFailure(.namespaces, "the container is not running")
         }
         let plan = try execPlan()
-        var prepared = try LaunchPreparation(plan: plan, mounts: nil, filterCache: filterCache).prepare(standardStreams: nil)
+        var prepared = try LaunchPreparation(plan: plan, mounts: nil, groupsUnavailable: "", filterCache: filterCache).prepare(standardStreams: nil)
         try openGroups(&prepared)
         let streams = try makeStreams(plan)
         prepared.standardStreams = streams.payload

@@ -33,8 +33,16 @@ struct MonitorSession: ~Copyable {
         let plan = try LaunchPlanner.plan(spec, ext, facts: facts)
         let server = try AttachServer.listen(starter: client)
         let log = try openLog(ext.log)
+        // Before the host's addresses are read for the first time: no change in between is lost.
+        var addresses: AddressWatch?
+        if case .outbound(let network) = ext.network, network.closeHost { addresses = try AddressWatch() }
         let streams = try MonitorStreams(terminal: plan.terminal, stdinOpen: ext.stdio.stdinOpen)
-        let launcher = Launcher(plan: plan, network: ext.network, groups: groups, filterCache: filterCache(bundle))
+        var launcher = Launcher(plan: plan, network: ext.network, groups: groups, filterCache: filterCache(bundle))
+        if isRootless, mounts.mode == .v1 || mounts.mode == .hybrid {
+            launcher.groupsUnavailable = "control groups v1 cannot be delegated to an ordinary user"
+        } else if mounts.mode == .none {
+            launcher.groupsUnavailable = "no control group hierarchy is mounted"
+        }
         var started: RuntimeState?
         let container = try launcher.launch(standardStreams: streams.payload) { pid, outcomes, groupPaths, address in
             let state = try runningState(pid, outcomes, groupPaths, address)
@@ -42,8 +50,6 @@ struct MonitorSession: ~Copyable {
             started = state
         }
         guard let started else { throw LaunchFailure(.execute, "the payload was not started") }
-        let followsHost = container.egressRules.rawValue >= 0
-        let addresses = followsHost ? try AddressWatch() : nil
         return MonitorSession(
             ext: ext, plan: plan, container: container, server: server, log: log, state: started, streams: streams,
             addresses: addresses)
@@ -130,6 +136,7 @@ struct MonitorSession: ~Copyable {
             pollfd(fd: server.isCongested ? -1 : errorOutput, events: readable, revents: 0),
             pollfd(fd: pendingInput.isEmpty ? -1 : input, events: Int16(POLLOUT), revents: 0),
             pollfd(fd: addresses?.subscription.pollDescriptor ?? -1, events: readable, revents: 0),
+            pollfd(fd: container.network?.descriptor ?? -1, events: readable, revents: 0),
         ]
         for client in server.clients {
             let events = (pendingInput.isEmpty ? readable : 0) | (client.queue.isEmpty ? 0 : Int16(POLLOUT))
@@ -146,8 +153,9 @@ struct MonitorSession: ~Copyable {
         if list[2].revents != 0 { try relay(.stdout) }
         if list[3].revents != 0 { try relay(.stderr) }
         if list[4].revents != 0 { writeInput() }
-        if list[5].revents != 0 { try updateRules() }
-        for (client, entry) in zip(clients, list.dropFirst(6)) where entry.revents != 0 {
+        if list[5].revents != 0 { try keepingClosed { session throws in try session.updateRules() } }
+        if list[6].revents != 0 { try keepingClosed { session throws in try session.finishNetwork() } }
+        for (client, entry) in zip(clients, list.dropFirst(7)) where entry.revents != 0 {
             if entry.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 { serve(client) }
         }
         server.flush()
@@ -226,6 +234,24 @@ struct MonitorSession: ~Copyable {
         if !changed { return }
         let rules = EgressRules(owning: try container.egressRules.duplicate())
         try ContainerNetwork.update(rules, try HostAddresses.current())
+    }
+
+    private mutating func finishNetwork() throws {
+        let network = container.network
+        container.network = nil
+        try network?.waitUntilReady()
+    }
+
+    /// A network that cannot be kept as closed as promised, or not at all, ends the container.
+    private mutating func keepingClosed(_ body: (inout MonitorSession) throws -> Void) throws {
+        do {
+            try body(&self)
+        } catch {
+            let reason = (error as? LaunchFailure)?.message ?? "\(error)"
+            log?.append(Array("coffer: the container was stopped: \(reason)\n".utf8), .stderr)
+            try server.broadcast(.errorOutput(Array("coffer: the container was stopped: \(reason)\n".utf8)))
+            try Processes.signal(container.process.pidfd, SIGKILL)
+        }
     }
 
     // MARK: the end

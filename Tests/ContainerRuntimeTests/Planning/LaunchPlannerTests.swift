@@ -1,0 +1,145 @@
+import LaunchPlan
+import OCISpec
+import Testing
+
+@testable import ContainerRuntime
+
+@Suite("Configuration to plan")
+struct LaunchPlannerTests {
+    private let facts = LaunchFacts(hasControlGroups: true, bundle: "/bundle")
+
+    private func spec() -> RuntimeSpec {
+        var process = RuntimeSpec.Process(cwd: "/")
+        process.args = ["true"]
+        process.noNewPrivileges = true
+        var linux = RuntimeSpec.Linux()
+        linux.namespaces = [.pid, .network, .ipc, .uts, .mount].map { RuntimeSpec.Namespace(type: $0, path: nil) }
+        var spec = RuntimeSpec(ociVersion: "1.2.0")
+        spec.process = process
+        spec.root = RuntimeSpec.Root(path: "rootfs", readonly: nil)
+        spec.linux = linux
+        return spec
+    }
+
+    private func problem(_ change: (inout RuntimeSpec) -> Void) -> String? {
+        var changed = spec()
+        change(&changed)
+        do {
+            _ = try LaunchPlanner.plan(changed, nil, facts: facts)
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    @Test("A plain configuration gives a plan without violations that ends with execute")
+    func plain() throws {
+        let plan = try LaunchPlanner.plan(spec(), nil, facts: facts)
+        #expect(plan.violations == [])
+        #expect(plan.steps.last?.kind == .execute)
+        #expect(plan.steps.contains(.root(.directory("/bundle/rootfs"))))
+        #expect(plan.steps.contains(.noNewPrivileges))
+    }
+
+    @Test("What cannot be run is refused in one sentence")
+    func refusals() {
+        #expect(problem { $0.process?.args = [] } == "process.args is empty: nothing to run")
+        #expect(problem { $0.process?.cwd = "x" }?.contains("must be an absolute path") == true)
+        #expect(problem { $0.ociVersion = "2.0.0" }?.contains("only 1.x is supported") == true)
+        #expect(problem { $0.ociVersion = "1.3.0" } == nil)
+        #expect(problem { $0.linux?.namespaces?.append(.init(type: .pid, path: nil)) } == "namespace pid is given twice")
+        #expect(problem { $0.process?.args = ["a\0b"] }?.contains("NUL") == true)
+        #expect(problem { $0.process?.capabilities = .init(bounding: ["CAP_NONE"]) } == "unknown capability CAP_NONE")
+        #expect(problem { $0.process?.rlimits = [.init(type: "RLIMIT_NOFILE", soft: 2, hard: 1)] }?.contains("above the hard") == true)
+        #expect(problem { $0.process?.rlimits = [.init(type: "NOFILE", soft: 1, hard: 1)] } == "unknown resource limit NOFILE")
+        #expect(problem { $0.linux?.maskedPaths = ["proc/x"] }?.contains("not absolute") == true)
+        #expect(problem { $0.linux?.namespaces?.removeAll { $0.type == .mount } }?.contains("mount namespace is required") == true)
+    }
+
+    @Test(
+        "Only parameters of the container's own namespaces may be set (CVE-2022-0811)",
+        arguments: [
+            "kernel.core_pattern", "kernel.shm_rmid_forced=1+kernel.core_pattern", "vm.swappiness", "net/../kernel.core_pattern",
+            "net.ipv4/../../kernel/core_pattern", "", ".", "fs.mqueue./../x",
+        ])
+    func systemControls(_ key: String) {
+        #expect(problem { $0.linux?.sysctl = [key: "1"] } != nil)
+    }
+
+    @Test("Parameters of own namespaces are taken, of the host's not")
+    func ownSystemControls() {
+        #expect(problem { $0.linux?.sysctl = ["net.ipv4.ip_forward": "1", "kernel.shmmax": "1", "fs.mqueue.msg_max": "5"] } == nil)
+        #expect(
+            problem {
+                $0.linux?.sysctl = ["net.ipv4.ip_forward": "1"]
+                $0.linux?.namespaces?.removeAll { $0.type == .network }
+            }?.contains("would change the host") == true)
+    }
+
+    @Test("Without groups, RLIMIT_NPROC bounds what the pids limit would have")
+    func processLimitWithoutGroups() throws {
+        var changed = spec()
+        changed.linux?.namespaces?.append(.init(type: .user, path: nil))
+        changed.linux?.uidMappings = [.init(containerID: 0, hostID: 100_000, size: 65536)]
+        changed.linux?.gidMappings = changed.linux?.uidMappings
+        changed.linux?.resources = .init(pids: .init(limit: 77))
+        let without = try LaunchPlanner.plan(changed, nil, facts: LaunchFacts(hasControlGroups: false, bundle: "/"))
+        #expect(without.steps.contains(.resourceLimit(name: "RLIMIT_NPROC", soft: 77, hard: 77)))
+        let with = try LaunchPlanner.plan(changed, nil, facts: facts)
+        #expect(!with.steps.contains(.resourceLimit(name: "RLIMIT_NPROC", soft: 77, hard: 77)))
+    }
+
+    @Test("Mount options by table")
+    func mountOptions() {
+        let options = MountOptions(["ro", "nosuid", "rbind", "rslave", "size=64m", "mode=1777", "tmpcopyup"])
+        #expect(options.set == [.readOnly, .noSetuid])
+        #expect(options.bind && options.recursiveBind && options.copyUp)
+        #expect(options.propagation == .slave)
+        #expect(options.parameters == [MountOption(key: "size", value: "64m"), MountOption(key: "mode", value: "1777")])
+        #expect(MountOptions(["ro", "rw"]).set.isEmpty)
+        #expect(MountOptions(["rro"]).recursiveAttributes)
+        #expect(!MountOptions(["ro"]).recursiveAttributes)
+    }
+}
+
+@Suite("Logs")
+struct ContainerLogTests {
+    private func line(_ text: [UInt8]) -> String { String(decoding: ContainerLog.line(text, .stdout, "T"), as: UTF8.self) }
+
+    @Test("One line is one JSON object as Docker writes it")
+    func plainLine() {
+        #expect(line(Array("hello\n".utf8)) == "{\"log\":\"hello\\n\",\"stream\":\"stdout\",\"time\":\"T\"}\n")
+    }
+
+    @Test("Whatever the payload writes, the log stays JSON")
+    func hostileLine() {
+        #expect(line(Array("a\"b\\c\u{1}\n".utf8)) == "{\"log\":\"a\\\"b\\\\c\\u0001\\n\",\"stream\":\"stdout\",\"time\":\"T\"}\n")
+        #expect(line([0xff, 0x0a]).contains("\u{fffd}\\n"))
+    }
+
+    @Test("Files are rotated by size, and no more are kept than asked for")
+    func rotation() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/container.log"
+        var log = try ContainerLog.open(LogPolicy(path: path, maxBytes: 300, maxFiles: 3))
+        for number in 0..<40 { log.append(Array("line \(number)\n".utf8), .stdout) }
+        log.finish()
+        let names = try directory.names()
+        #expect(names == ["container.log", "container.log.1", "container.log.2"])
+        let newest = try directory.read("container.log")
+        #expect(newest.contains("line 39"))
+        #expect(!newest.contains("line 0\\n"))
+    }
+
+    @Test("A line without an end is kept until it has one, or the container ends")
+    func partialLine() throws {
+        let directory = try TemporaryDirectory()
+        var log = try ContainerLog.open(LogPolicy(path: directory.path + "/l", maxBytes: 10000, maxFiles: 1))
+        log.append(Array("half".utf8), .stderr)
+        #expect(try directory.read("l") == "")
+        log.append(Array(" done\nrest".utf8), .stderr)
+        #expect(try directory.read("l").contains("\"half done\\n\""))
+        log.finish()
+        #expect(try directory.read("l").contains("\"rest\""))
+    }
+}
