@@ -59,7 +59,7 @@ public struct RootDirectory: ~Copyable, Sendable {
     public borrowing func makeDirectories(_ path: String) throws(KernelError) -> FileDescriptor {
         do {
             return try open(path, Self.pathOnly | O_DIRECTORY)
-        } catch where error.errno == ENOENT {
+        } catch  where error.errno == ENOENT {
             // Walk: the longest existing part first, then one component at a time.
         }
         var current = try open("/", Self.pathOnly | O_DIRECTORY)
@@ -68,7 +68,7 @@ public struct RootDirectory: ~Copyable, Sendable {
             walked += "/" + component
             do {
                 current = try open(walked, Self.pathOnly | O_DIRECTORY)
-            } catch where error.errno == ENOENT {
+            } catch  where error.errno == ENOENT {
                 let parent = current.rawValue
                 let name = String(component)
                 if name == ".." { throw KernelError(call: "mkdirat", errno: EINVAL, subject: path) }
@@ -86,7 +86,7 @@ public struct RootDirectory: ~Copyable, Sendable {
     public borrowing func makeFile(_ path: String) throws(KernelError) -> FileDescriptor {
         do {
             return try open(path, Self.pathOnly)
-        } catch where error.errno == ENOENT {
+        } catch  where error.errno == ENOENT {
             // Made below.
         }
         let components = path.split(separator: "/").filter { $0 != "." }

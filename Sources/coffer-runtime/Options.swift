@@ -108,7 +108,8 @@ struct GlobalOptions {
         writeError("coffer-runtime: \(message)\n")
         guard let logFile else { return }
         let clean = message.filter { $0 != "\n" && $0 != "\"" && $0 != "\\" }
-        let line = logsJSON
+        let line =
+            logsJSON
             ? "{\"level\":\"error\",\"msg\":\"\(clean)\",\"time\":\"\(RuntimeClock.now())\"}\n"
             : "time=\"\(RuntimeClock.now())\" level=error msg=\"\(clean)\"\n"
         do {

@@ -27,11 +27,13 @@ struct LaunchPlanTests {
     @Test("A plan in the kernel's order has no violation")
     func goodOrder() { #expect(violations(Self.good) == []) }
 
-    @Test("Moving any confining step to the wrong side is seen", arguments: [
-        (LaunchStep.Kind.resourceLimit, LaunchStep.Kind.lockedMounts), (.mask, .lockedMounts), (.readOnlyPath, .lockedMounts),
-        (.nestingLimit, .lockedMounts), (.pivot, .lockedMounts), (.lockedMounts, .landlock), (.identity, .capabilities),
-        (.noNewPrivileges, .landlock), (.noNewPrivileges, .systemCallFilter), (.landlock, .systemCallFilter),
-    ])
+    @Test(
+        "Moving any confining step to the wrong side is seen",
+        arguments: [
+            (LaunchStep.Kind.resourceLimit, LaunchStep.Kind.lockedMounts), (.mask, .lockedMounts), (.readOnlyPath, .lockedMounts),
+            (.nestingLimit, .lockedMounts), (.pivot, .lockedMounts), (.lockedMounts, .landlock), (.identity, .capabilities),
+            (.noNewPrivileges, .landlock), (.noNewPrivileges, .systemCallFilter), (.landlock, .systemCallFilter),
+        ])
     func wrongOrder(_ first: LaunchStep.Kind, _ second: LaunchStep.Kind) throws {
         var steps = Self.good
         let from = try #require(steps.firstIndex { $0.kind == first })

@@ -63,7 +63,7 @@ extension ContainerInit {
         guard let number = ResourceLimit.number(of: name) else { throw LaunchFailure(.resourceLimit, "unknown limit \(name)") }
         do {
             try ResourceLimit.set(number, soft: soft, hard: hard)
-        } catch where error.errno == EPERM {
+        } catch  where error.errno == EPERM {
             // Raising above the host's hard limit needs CAP_SYS_RESOURCE on the host: as far as the host allows, and said so.
             let current = try ResourceLimit.current(number)
             try performing(.resourceLimit, name) {
@@ -138,7 +138,7 @@ extension ContainerInit {
     mutating func joinKeyring(_ index: Int) throws {
         do {
             try Credentials.joinNewSessionKeyring()
-        } catch where error.errno == ENOSYS || error.errno == EPERM {
+        } catch  where error.errno == ENOSYS || error.errno == EPERM {
             // Filtered by an outer container's seccomp, or a kernel without keys: then there is nothing to read either.
             results.append(.init(step: index, result: .unavailable(error.reason)))
         } catch {

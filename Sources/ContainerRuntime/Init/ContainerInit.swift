@@ -44,7 +44,8 @@ struct ContainerInit: ~Copyable {
             try body(&self)
             fatalExit(127)
         } catch {
-            let failure = (error as? LaunchFailure)
+            let failure =
+                (error as? LaunchFailure)
                 ?? LaunchFailure(step: "", call: "", errno: 0, subject: "", message: "\(error)")
             report(failure)
             // 126: found but not executable; 127: not found. A payload that the filter keeps from reporting ends so too.

@@ -12,7 +12,8 @@ enum ExecutableSearch {
             try check(name, name)
             return name
         }
-        let path = environment.last { $0.hasPrefix("PATH=") }.map { $0.dropFirst(5) }
+        let path =
+            environment.last { $0.hasPrefix("PATH=") }.map { $0.dropFirst(5) }
             ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         var denied: LaunchFailure?
         for directory in path.split(separator: ":", omittingEmptySubsequences: false) {

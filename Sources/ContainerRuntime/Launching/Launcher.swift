@@ -247,7 +247,7 @@ struct LaunchSession: ~Copyable {
     private func abandon() throws {
         do {
             try Processes.signal(process.pidfd, SIGKILL)
-        } catch where error.errno == ESRCH {
+        } catch  where error.errno == ESRCH {
             // It has ended by itself.
         }
         let end = try Processes.wait(for: process.pid)

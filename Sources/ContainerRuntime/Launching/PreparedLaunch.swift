@@ -151,7 +151,7 @@ struct LaunchPreparation {
     private func relax(_ tree: borrowing FileDescriptor, _ clear: MountAttributes) throws(KernelError) {
         do {
             try Mounts.setAttributes(tree, clear: clear, recursive: false)
-        } catch where error.errno == EPERM && clear.isSubset(of: [.readOnly, .noExecute, .noDevices, .noSetuid, .noAccessTime, .strictAccessTime]) {
+        } catch  where error.errno == EPERM && clear.isSubset(of: [.readOnly, .noExecute, .noDevices, .noSetuid, .noAccessTime, .strictAccessTime]) {
             // The host has locked the flag on the source; the mount stays as closed as the host has it.
         }
     }

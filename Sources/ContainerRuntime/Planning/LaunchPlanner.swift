@@ -111,8 +111,10 @@ public enum LaunchPlanner {
         guard !key.isEmpty, !key.hasPrefix("."), !key.contains("/"), !key.contains(".."), key.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
             throw PlanError("sysctl \"\(key)\" is not a valid name")
         }
-        let ipc = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-            "kernel.shmmni", "kernel.shm_rmid_forced"]
+        let ipc = [
+            "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+            "kernel.shmmni", "kernel.shm_rmid_forced",
+        ]
         let uts = ["kernel.hostname", "kernel.domainname"]
         if key.hasPrefix("net."), namespaces.new.contains("net") || namespaces.joins("net") { return key }
         if ipc.contains(key) || key.hasPrefix("fs.mqueue."), namespaces.new.contains("ipc") || namespaces.joins("ipc") { return key }

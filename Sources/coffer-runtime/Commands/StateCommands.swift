@@ -51,7 +51,8 @@ enum ListCommand {
         } else if options.value("format") == "json" {
             try output(try StrictJSONEncoder().encode(rows))
         } else {
-            let table = [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
+            let table =
+                [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
                 + rows.map { [$0.id, "\($0.pid)", $0.status, $0.bundle, $0.created, $0.owner] }
             let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
             for row in table {

@@ -81,7 +81,7 @@ struct LaunchPlannerTests {
         var changed = spec()
         changed.linux?.namespaces?.append(.init(type: .user, path: nil))
         changed.linux?.uidMappings = [.init(containerID: 0, hostID: 100_000, size: 65536)]
-        changed.linux?.gidMappings = changed.linux?.uidMappings
+        changed.linux?.gidMappings = [.init(containerID: 0, hostID: 100_000, size: 65536)]
         changed.linux?.resources = .init(pids: .init(limit: 77))
         let without = try LaunchPlanner.plan(changed, nil, facts: LaunchFacts(hasControlGroups: false, bundle: "/"))
         #expect(without.steps.contains(.resourceLimit(name: "RLIMIT_NPROC", soft: 77, hard: 77)))
