@@ -33,7 +33,7 @@ public struct CgroupV1: Sendable {
                 made.append(directory)
             }
         } catch {
-            made.reversed().forEach { rmdir($0) }
+            for path in made.reversed() { rmdir(path) }
             throw error
         }
         return CgroupV1(directories: directories)
@@ -130,7 +130,7 @@ public struct CgroupV1: Sendable {
         do {
             for path in Set(paths) { opened.append(try FileDescriptor.open(path + "/tasks", O_WRONLY).release()) }
         } catch {
-            opened.forEach { close($0) }
+            for file in opened { close(file) }
             throw error
         }
         return opened

@@ -161,6 +161,12 @@ static inline int cl_personality(unsigned long persona) { return (int)syscall(SY
 static inline int cl_fcntl(int fd, int command, long argument) { return (int)syscall(SYS_fcntl, fd, command, argument); }
 static inline int cl_memfd_create(const char *name, unsigned flags) { return (int)syscall(SYS_memfd_create, name, flags); }
 static inline int cl_pipe2(int *ends, int flags) { return (int)syscall(SYS_pipe2, ends, flags); }
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+static inline int cl_faccessat2(int dirfd, const char *path, int mode, int flags) {
+    return (int)syscall(SYS_faccessat2, dirfd, path, mode, flags);
+}
 static inline int cl_umask(unsigned mask) { return (int)syscall(SYS_umask, mask); }
 static inline int cl_mknodat(int dirfd, const char *name, unsigned mode, uint64_t device) {
     return (int)syscall(SYS_mknodat, dirfd, name, mode, (unsigned)device);

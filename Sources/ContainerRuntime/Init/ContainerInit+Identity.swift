@@ -33,12 +33,23 @@ extension ContainerInit {
     }
 
     mutating func enterDirectory(_ path: String) throws {
-        if chdir(path) == 0 { return try checkDirectory(path) }
-        if errno == EACCES || errno == EPERM {
+        do {
+            try enter(path)
+        } catch let error as KernelError {
+            guard error.errno == EACCES || error.errno == EPERM else {
+                throw LaunchFailure(.workingDirectory, doing: "entering the working directory", error)
+            }
             pendingDirectory = path  // the payload's own user may be allowed
-            return
         }
-        throw LaunchFailure(.workingDirectory, doing: "entering the working directory", KernelError.last("chdir", path))
+    }
+
+    /// By the resolver, which takes no magic link: /proc/self/fd/7 is no working directory (CVE-2024-21626).
+    private func enter(_ path: String) throws {
+        let top = RootDirectory(try FileDescriptor.open("/", RootDirectory.pathOnly | O_DIRECTORY))
+        let directory = try top.open(path, RootDirectory.pathOnly | O_DIRECTORY)
+        let raw = directory.rawValue
+        try retrying("fchdir", path) { fchdir(raw) }
+        try checkDirectory(path)
     }
 
     /// A working directory that leads outside shows as "(unreachable)" in the system call itself (CVE-2024-21626).
@@ -66,10 +77,7 @@ extension ContainerInit {
             if let mask = wanted.umask { cl_umask(mask) } else { cl_umask(0o022) }
         }
         if let path = pendingDirectory {
-            if chdir(path) != 0 {
-                throw LaunchFailure(.workingDirectory, doing: "entering the working directory", KernelError.last("chdir", path))
-            }
-            try checkDirectory(path)
+            try performing(.workingDirectory, "entering the working directory") { try enter(path) }
         }
     }
 

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LaunchPlan
 import LinuxKernel
@@ -30,15 +31,27 @@ enum ExecutableSearch {
         throw failure(name, ENOENT, "executable file not found in $PATH")
     }
 
+    /// By the resolver, which takes no magic link: a program named /proc/self/exe would be this one (CVE-2019-5736).
     private static func check(_ path: String, _ name: String) throws {
-        var status = stat()
-        if stat(path, &status) != 0 {
-            let number = errno
-            throw failure(name, number == ENOTDIR ? ENOENT : number, KernelError(call: "stat", errno: number).reason.lowercased())
+        let number: Int32
+        do {
+            let top = RootDirectory(try FileDescriptor.open("/", RootDirectory.pathOnly | O_DIRECTORY))
+            let program = try top.open(path.hasPrefix("/") ? path : workingDirectory() + "/" + path, RootDirectory.pathOnly)
+            if try program.status().st_mode & S_IFMT == S_IFDIR { throw failure(name, EACCES, "is a directory") }
+            // As the effective identity, of the very file that was found.
+            let raw = program.rawValue
+            try retrying("faccessat2", path) { cl_faccessat2(raw, "", X_OK, AT_EACCESS | 0x1000) }
+            return
+        } catch let error as KernelError {
+            number = error.errno == ENOTDIR ? ENOENT : error.errno
         }
-        if status.st_mode & S_IFMT == S_IFDIR { throw failure(name, EACCES, "is a directory") }
-        // As the effective identity: access(2) would ask for the real one, which is the same here.
-        if faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0 { throw failure(name, errno, "permission denied") }
+        throw failure(name, number, KernelError(call: "execve", errno: number).reason.lowercased())
+    }
+
+    private static func workingDirectory() throws(KernelError) -> String {
+        var buffer = [CChar](repeating: 0, count: 4097)
+        let length = try retrying("getcwd") { cl_getcwd(&buffer, 4096) }
+        return String(decoding: buffer[0..<max(0, length - 1)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private static func failure(_ name: String, _ number: Int32, _ reason: String) -> LaunchFailure {

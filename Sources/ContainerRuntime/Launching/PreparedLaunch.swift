@@ -114,8 +114,8 @@ struct LaunchPreparation {
 
     private func prepareMount(_ mount: MountStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
         guard case .bind(let path, let recursive) = mount.source else { return }
-        if mount.optional, access(path, F_OK) != 0 {
-            prepared.missing[index] = "\(path): \(KernelError.last("access").reason)"
+        if mount.optional, let reason = absence(of: path) {
+            prepared.missing[index] = reason
             return
         }
         let tree = try performing(.mount, "the bind source for \(mount.destination)") {
@@ -173,14 +173,29 @@ struct LaunchPreparation {
         prepared.trees[index] = tree.release()
     }
 
+    /// Why a host path cannot be opened, or nil when it can.
+    private func absence(of path: String) -> String? {
+        do {
+            try FileDescriptor.open(path, RootDirectory.pathOnly).close()
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
+    private func isDevice(_ path: String, _ device: DeviceStep) -> Bool {
+        do {
+            let status = try FileDescriptor.open(path, RootDirectory.pathOnly).status()
+            return status.st_rdev == deviceNumber(device.major, device.minor)
+                && status.st_mode & S_IFMT == (device.type == "b" ? S_IFBLK : S_IFCHR)
+        } catch {
+            return false  // then sysfs says where it is
+        }
+    }
+
     /// Where the host keeps the device: at the same path, or where sysfs says.
     private func hostPath(of device: DeviceStep) throws -> String {
-        var status = stat()
-        if stat(device.hostPath, &status) == 0, status.st_rdev == deviceNumber(device.major, device.minor),
-            status.st_mode & S_IFMT == (device.type == "b" ? S_IFBLK : S_IFCHR)
-        {
-            return device.hostPath
-        }
+        if isDevice(device.hostPath, device) { return device.hostPath }
         let kind = device.type == "b" ? "block" : "char"
         let event = try performing(.device, "device \(device.path) (\(device.major):\(device.minor)) is not on this host") {
             try readFile("/sys/dev/\(kind)/\(device.major):\(device.minor)/uevent", limit: 4096)

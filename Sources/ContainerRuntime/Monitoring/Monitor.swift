@@ -31,7 +31,9 @@ public struct Monitor {
         let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
         do {
             let packet = try AttachFrame.failed(failure).encoded()
-            packet.withUnsafeBytes { _ = send(clientDescriptor, $0.baseAddress, packet.count, Int32(MSG_NOSIGNAL)) }
+            try retrying("send") {
+                packet.withUnsafeBytes { send(clientDescriptor, $0.baseAddress, packet.count, Int32(MSG_NOSIGNAL)) }
+            }
         } catch {
             writeStandardError("coffer-runtime: \(failure.message)\n")
         }

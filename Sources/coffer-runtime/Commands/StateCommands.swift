@@ -47,7 +47,7 @@ enum ListCommand {
                 created: record.created)
         }
         if options.isSet("quiet") {
-            rows.forEach { print($0.id) }
+            for row in rows { print(row.id) }
         } else if options.value("format") == "json" {
             try output(try StrictJSONEncoder().encode(rows))
         } else {
