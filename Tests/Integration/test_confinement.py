@@ -35,9 +35,10 @@ def exec_is_confined_as_the_container_is(t):
     for name in ("NoNewPrivs", "Seccomp", "CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"):
         t.equal(inside[name], first[name], f"{name} of an exec'd process")
     t.equal(inside["NoNewPrivs"], "1", "NoNewPrivs")
-    namespaces = "for n in /proc/self/ns/*; do readlink $n; done"
-    t.equal(t.coffer("exec", container, "sh", "-c", namespaces).stdout,
-            t.coffer("exec", container, "sh", "-c", namespaces.replace("self", "1")).stdout, "namespaces")
+    # From outside: Landlock keeps an exec'd program, which has a domain of its own, from looking at process 1 this way.
+    pid = t.inspect(container)["State"]["Pid"]
+    for name in ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup"):
+        t.equal(t.coffer("exec", container, "readlink", f"/proc/self/ns/{name}").stdout.strip(), os.readlink(f"/proc/{pid}/ns/{name}"), name)
 
 
 @test()
@@ -183,9 +184,9 @@ def strict_runs_a_static_program(t):
 
 @test()
 def strict_runs_python(t):
-    program = "import json,os,tempfile; print(json.dumps({'sum': sum(range(10)), 'root': os.access('/', os.W_OK)})); tempfile.TemporaryFile()"
+    program = "import os; open('/tmp/file', 'w').write('x'); print(sum(range(10)), os.access('/', os.W_OK), os.listdir('/tmp'))"
     output = t.run("--level", "strict", "--entrypoint", "python3", t.service("redis"), "-c", program)
-    t.equal(output, '{"sum": 45, "root": false}')
+    t.equal(output, "45 False ['file']")
 
 
 @test()

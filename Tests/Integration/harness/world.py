@@ -4,11 +4,11 @@ The unprivileged user exists for the tests alone, and only in the runner's priva
 that nothing of the machine changes and a killed run leaves nothing behind.
 """
 
-import ctypes
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from harness.machine import BUILT
@@ -20,12 +20,12 @@ SUBORDINATE_FIRST = 2_100_000
 SUBORDINATE_COUNT = 65536
 
 
-def enter_private_mounts():
-    """Puts this process and what it starts in a mount namespace of their own."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    clone_newns, ms_rec, ms_private = 0x20000, 0x4000, 0x40000
-    if libc.unshare(clone_newns) != 0 or libc.mount(b"none", b"/", None, ms_rec | ms_private, None) != 0:
-        raise OSError(ctypes.get_errno(), "cannot make a private mount namespace")
+def enter_private_namespaces():
+    """Starts this program again in mount and process namespaces of its own: what a test leaves is seen among nothing else, and ends with the runner."""
+    if os.getpid() == 1:
+        return
+    command = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, *sys.argv]
+    os.execvp(command[0], command)
 
 
 def _bind(source, target):

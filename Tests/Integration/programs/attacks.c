@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -100,7 +99,16 @@ static long int80(void) {
 static long mount_tmpfs(void) { return mount("none", "/tmp", "tmpfs", 0, NULL); }
 static long remount_proc_sys(void) { return mount(NULL, "/proc/sys", NULL, MS_REMOUNT | MS_BIND, NULL); }
 static long umount_proc_sys(void) { return umount2("/proc/sys", MNT_DETACH); }
-static long umount_mask(void) { return umount2("/proc/kcore", MNT_DETACH); }
+
+// Whichever of the masked paths this kernel has.
+static long umount_mask(void) {
+    static const char *const masks[] = {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"};
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
+        if (umount2(masks[i], MNT_DETACH) == 0) return 0;
+        else if (errno != ENOENT) return -1;
+    return -1;
+}
+
 static long write_sysrq(void) { return open("/proc/sysrq-trigger", O_WRONLY); }
 static long write_core_pattern(void) { return open("/proc/sys/kernel/core_pattern", O_WRONLY); }
 static long read_kcore(void) { char byte; int file = open("/proc/kcore", O_RDONLY); return file < 0 ? -1 : read(file, &byte, 1) == 1 ? 0 : (errno = EIO, -1); }
@@ -108,7 +116,6 @@ static long bpf_program(void) { return syscall(SYS_bpf, 0, NULL, 0); }
 static long io_uring(void) { char parameters[120] = {0}; return syscall(SYS_io_uring_setup, 1, parameters); }
 static long userfault(void) { return syscall(SYS_userfaultfd, 1); }
 static long perf_event(void) { char attributes[128] = {0}; return syscall(SYS_perf_event_open, attributes, 0, -1, -1, 0); }
-static long trace_init(void) { return ptrace(PTRACE_SEIZE, 1, 0, 0); }
 static long change_host_name(void) { return sethostname("escaped", 7); }
 static long set_clock(void) { struct timespec now; clock_gettime(CLOCK_REALTIME, &now); return clock_settime(CLOCK_REALTIME, &now); }
 static long load_module(void) { return syscall(SYS_finit_module, -1, "", 0); }
@@ -122,7 +129,7 @@ static const struct { const char *name; long (*attempt)(void); } attacks[] = {
     ATTACK(keyctl_session), ATTACK(add_key), ATTACK(socket_vsock), ATTACK(socket_alg), ATTACK(socket_packet), ATTACK(socket_raw),
     ATTACK(socket_high_bits), ATTACK(push_terminal_input), ATTACK(push_terminal_input_high_bits), ATTACK(int80), ATTACK(mount_tmpfs),
     ATTACK(remount_proc_sys), ATTACK(umount_proc_sys), ATTACK(umount_mask), ATTACK(write_sysrq), ATTACK(write_core_pattern),
-    ATTACK(read_kcore), ATTACK(bpf_program), ATTACK(io_uring), ATTACK(userfault), ATTACK(perf_event), ATTACK(trace_init),
+    ATTACK(read_kcore), ATTACK(bpf_program), ATTACK(io_uring), ATTACK(userfault), ATTACK(perf_event),
     ATTACK(change_host_name), ATTACK(set_clock), ATTACK(load_module), ATTACK(reboot_nothing), ATTACK(change_root), ATTACK(open_by_handle),
 };
 
