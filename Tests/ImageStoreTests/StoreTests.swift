@@ -105,6 +105,48 @@ import Testing
         #expect(access(partial, F_OK) != 0)
     }
 
+    @Test func concurrentExtractionsExtractOnce() async throws {
+        let fixture = try StoreFixture()
+        let layer = TarBuilder.archive { for index in 0..<500 { $0.file("d\(index % 7)/f\(index)", "\(index)") } }
+        let stored = Compressed.gzip(layer)
+        let blob = try fixture.store.addBlob(stored, mediaType: .ociLayerGzip)
+        let (store, diffID) = (fixture.store, Digest(of: layer))
+        let finished = try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<6 {
+                group.addTask {
+                    var done = 0
+                    try store.extract(blob, diffID: diffID) { done += $0.phase == .done ? 1 : 0 }
+                    return done
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        #expect(finished >= 1)
+        #expect(try ImageStore.entries(of: store.root + "/layers").count == 1)
+        #expect(try ImageStore.entries(of: store.layerPath(diffID) + "/root").count == 7)
+    }
+
+    @Test func aFullDiskIsOneSentenceAndLeavesNothing() throws {
+        let fixture = try StoreFixture()
+        try retrying("mkdir") { mkdir(fixture.directory + "/small", 0o700) }
+        var layout = LayoutBuilder()
+        let layer = TarBuilder.archive { $0.file("zeros", String(repeating: "0", count: 6 << 20)) }
+        try layout.image([(Compressed.gzip(layer), .ociLayerGzip, layer)], name: "example.org/a:1")
+        let archive = try fixture.write("image.tar", try layout.tar())
+        // A file system of 4 MB, in a mount namespace of its own: the layer does not fit, the archive does.
+        let script = """
+            mount --make-rprivate / && mount -t tmpfs -o size=4m tmpfs '\(fixture.directory)/small' || exit 99
+            '\(StoreFixture.program)' --root '\(fixture.directory)/small/root' load -i '\(archive)'
+            code=$?
+            find '\(fixture.directory)/small/root/images' -mindepth 3 >&2
+            exit $code
+            """
+        let (end, text) = try SpawnedProcess.run("/usr/bin/unshare", ["unshare", "-m", "sh", "-c", script])
+        #expect(end == .exited(1), "\(text)")
+        #expect(text.contains("no space left in"), "\(text)")
+        #expect(!text.contains("sha256-") && !text.contains("incoming"), "\(text)")
+    }
+
     // MARK: Blobs
 
     @Test func blobsAreVerifiedWhileTheyStream() throws {

@@ -12,7 +12,14 @@ public struct TreeOperations: Sendable {
     public init(program: String = "/proc/self/exe") { self.program = program }
 
     /// Removes a tree. What does not exist is no error.
-    public func remove(_ path: String) throws { try perform(.remove(path: path)) }
+    public func remove(_ path: String) throws {
+        do {
+            // What belongs to the user needs no namespace: it also goes where none can be had.
+            try TreeProgram.perform(.remove(path: path))
+        } catch let error as KernelError where geteuid() != 0 && [EACCES, EPERM, ENOTEMPTY].contains(error.errno) {
+            try perform(.remove(path: path))
+        }
+    }
 
     /// Makes an upper and a work directory for an overlay (mode 0755 and 0700) that belong to one ID of the host.
     ///

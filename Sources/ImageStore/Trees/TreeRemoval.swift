@@ -41,12 +41,8 @@ enum TreeRemoval {
     }
 
     private static func openDirectory(_ name: [CChar], in parent: Int32) throws(KernelError) -> FileDescriptor {
-        let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
-        let opened = openat(parent, name, flags)
-        if opened >= 0 { return FileDescriptor(owning: opened) }
-        // A directory of mode 000 whose owner this process is, but not with the capability to override it.
-        guard errno == EACCES, fchmodat(parent, name, 0o700, 0) == 0 else { throw .last("openat") }
-        return FileDescriptor(owning: try retrying("openat") { openat(parent, name, flags) })
+        FileDescriptor(
+            owning: try retrying("openat") { openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) })
     }
 
     /// Unlinks everything that is no directory, and returns the names of the directories.

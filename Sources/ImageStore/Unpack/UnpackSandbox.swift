@@ -61,11 +61,21 @@ enum UnpackSandbox {
         return try LayerTree.extract(source, into: root, ids: request.ids, limits: request.limits)
     }
 
+    /// A parent that is killed gives up its claim on the directory: nothing may be written there from then on. The change of
+    /// identity in `OwnerNamespace.enter` would take the signal back, so it is set after that.
+    private static func endWithParent() throws {
+        try Credentials.setParentDeathSignal(SIGKILL)
+        var peer = pollfd(fd: OwnerNamespace.socketDescriptor, events: 0, revents: 0)
+        try retrying("poll") { poll(&peer, 1, 0) }
+        if Int32(peer.revents) & POLLHUP != 0 { throw UnpackFailure("the parent process has ended") }
+    }
+
     /// Makes the sandbox around this process. - Returns: the layer's directory, which is now its root.
     private static func enter() throws -> FileDescriptor {
         // The working directory moves along into the new mount namespace; the descriptor would stay in the old one.
         try retrying("fchdir") { fchdir(directoryDescriptor) }
         try OwnerNamespace.enter(with: [.mount, .network, .ipc, .uts])
+        try endWithParent()
         try Mounts.setPropagation(.private)
         let here = try FileDescriptor.open(".", RootDirectory.pathOnly | O_DIRECTORY)
         let tree = try Mounts.cloneTree(path: ".", recursive: false)
