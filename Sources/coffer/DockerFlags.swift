@@ -3,7 +3,7 @@ enum DockerFlags {
     /// Long flags that take no value. `--rm=false` is then the same as leaving it out.
     static let booleans: Set<String> = [
         "detach", "interactive", "tty", "init", "rm", "quiet", "read-only", "publish-all", "privileged", "explain", "all",
-        "no-trunc", "latest", "size", "force", "volumes", "follow", "timestamps", "details", "archive", "follow-link",
+        "no-trunc", "digests", "no-prune", "latest", "size", "force", "volumes", "follow", "timestamps", "details", "archive", "follow-link",
         "no-stdin", "link",
     ]
 

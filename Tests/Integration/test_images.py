@@ -4,6 +4,8 @@ import http.server
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import threading
 import time
@@ -87,20 +89,24 @@ def the_listing_has_every_format(t):
 class Registry:
     """Debian's docker-registry on loopback, with an image in it that the test itself uploads."""
 
-    def __init__(self, t):
+    def __init__(self, t, settings="", http="", data=None):
+        """`settings` and `http` go into its configuration; `data` is the storage of another one."""
         self.t = t
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         directory = t.directory()
+        self.data = data or directory / "data"
         config = directory / "config.yml"
-        config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory}/data}}}}\nhttp: {{addr: '{self.host}'}}\n")
+        config.write_text(
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {self.data}}}}}\nhttp: {{addr: '{self.host}'{http}}}\n{settings}\n")
         self.process = subprocess.Popen(["docker-registry", "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         t.cleanups.append(lambda: (self.process.terminate(), self.process.wait()))
-        t.eventually(lambda: self.answers("/v2/"), "the registry answers")
+        t.eventually(self.listens, "the registry answers")
 
-    def answers(self, path):
+    def listens(self):
         try:
-            return urllib.request.urlopen(f"http://{self.host}{path}", timeout=2).status == 200
+            socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
+            return True
         except OSError:
             return False
 
@@ -138,6 +144,98 @@ def pull_from_a_registry(t):
     t.one_sentence(missing)
 
 
+@test(needs=("docker-registry",))
+def a_registry_with_passwords(t):
+    layout = t.layout()
+    layout.image("x", small_layers(layout), {"Cmd": ["/bin/tool"]})
+    plain = Registry(t)
+    plain.upload("team/small", "1", layout)
+    passwords = t.directory() / "htpasswd"
+    passwords.write_text("alice:$2y$05$N99t32XjZP3n0w83MglYGu3TYjwCUqy2osy3l5XY4QpWv62agUdqK\n")  # s3cret
+    registry = Registry(t, settings=f"auth: {{htpasswd: {{realm: test, path: {passwords}}}}}", data=plain.data)
+    name = f"{registry.host}/team/small:1"
+    anonymous = t.coffer("pull", name, code=1)
+    t.contains(anonymous.stderr, f"pull access denied for {name}, repository does not exist or may require login")
+    t.one_sentence(anonymous)
+    wrong = t.coffer("pull", "--creds", "alice:guess", name, code=1)
+    t.contains(wrong.stderr, "refused the credentials from --creds")
+    t.true("guess" not in wrong.stderr, "the password is in the message")
+    t.equal(t.coffer("pull", "-q", "--creds", "alice:s3cret", name).stdout.strip(), name)
+    t.coffer("rmi", name)
+    auth = t.directory() / "auth.json"
+    auth.write_text(json.dumps({"auths": {registry.host: {"auth": "YWxpY2U6czNjcmV0"}}}))
+    auth.chmod(0o644)
+    t.command("env", f"REGISTRY_AUTH_FILE={auth}", t.world.coffer, "pull", name)
+    auth.write_text(json.dumps({"auths": {registry.host: {}}, "credsStore": "desktop"}))
+    helper = t.command("env", f"REGISTRY_AUTH_FILE={auth}", t.world.coffer, "pull", name, code=1)
+    t.contains(helper.stderr, "docker-credential-desktop")
+
+
+def certificate_authority(directory):
+    """A CA and a certificate of it for 127.0.0.1; paths of ca.crt, server.crt, server.key."""
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=directory, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=Test CA")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=registry")
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.crt", "-days", "2",
+            "-extfile", "names")
+    return directory / "ca.crt", directory / "server.crt", directory / "server.key"
+
+
+@test(needs=("docker-registry", "openssl"))
+def a_registry_with_a_ca_of_its_own(t):
+    layout = t.layout()
+    layout.image("x", small_layers(layout), {"Cmd": ["/bin/tool"]})
+    plain = Registry(t)
+    plain.upload("team/small", "1", layout)
+    ca, certificate, key = certificate_authority(t.directory())
+    registry = Registry(t, http=f", tls: {{certificate: {certificate}, key: {key}}}", data=plain.data)
+    name = f"{registry.host}/team/small:1"
+    unknown = t.coffer("pull", name, code=1)
+    t.contains(unknown.stderr, f"the certificate of {registry.host} is not trusted")
+    t.contains(unknown.stderr, "--cert-dir")
+    t.one_sentence(unknown)
+    trusted = t.directory()
+    shutil.copy(ca, trusted / "ca.crt")
+    t.coffer("pull", "--cert-dir", trusted, name)
+    t.coffer("rmi", name)
+    t.coffer("pull", "--tls-verify=false", name)
+    t.coffer("rmi", name)
+    (t.world.home / ".config/containers/certs.d" / registry.host).mkdir(parents=True)
+    t.cleanups.append(lambda: shutil.rmtree(t.world.home / ".config/containers"))
+    shutil.copy(ca, t.world.home / ".config/containers/certs.d" / registry.host / "ca.crt")
+    t.world.own(t.world.home / ".config")
+    t.coffer("pull", name)
+
+
+@test()
+def an_interrupted_pull_leaves_nothing(t):
+    layout = t.layout()
+    layers = small_layers(layout)
+    layout.image("x", layers)
+    layer = f"/blobs/{layers[1][0]['digest']}"
+
+    def stalls(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(layers[1][0]["size"]))
+        handler.end_headers()
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+        time.sleep(20)
+    host, seen = lying_registry(t, {**honest_answers(layout), layer: stalls})
+    pull = t.background(t.world.coffer, "pull", f"{host}/team/small:1", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    t.eventually(lambda: any(path.endswith(layer) for path, _ in seen), "the layer is asked for")
+    pull.send_signal(signal.SIGINT)
+    _, errors = pull.communicate(timeout=20)
+    t.equal(pull.returncode, 130, "exit code")
+    t.contains(errors.decode(), "interrupted")
+    t.true(host not in t.coffer("images").stdout, "the image is listed")
+    known = {layer[0]["digest"][7:] for layer in layers}
+    left = [path.name for path in (t.world.state / "images").rglob("*") if path.name in known or path.name.startswith((".incoming", ".partial"))]
+    t.equal(left, [], "blobs that remain")
+
+
 @test()
 def short_names_say_what_they_are(t):
     result = t.coffer("run", "--rm", "--pull", "never", "no-such-image-here", "true", code=125)
@@ -161,8 +259,9 @@ class Liar(http.server.BaseHTTPRequestHandler):
 
     def reply(self, status, body, **headers):
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
+        own = {name.replace("_", "-"): value for name, value in headers.items()}
+        for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **own}.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
@@ -223,11 +322,18 @@ def lies_of_a_registry_are_refused(t):
         "an error of the server": {"/manifests/1": lambda h: h.reply(500, b"oops")},
         "unauthorised": {"/manifests/1": lambda h: h.reply(401, b"{}", WWW_Authenticate='Bearer realm="file:///etc/passwd"')},
     }
+    # What each message says: a pull that failed for another reason has tested nothing.
+    sentences = {
+        "another blob": "has the digest", "a short blob": "announced with 1 bytes instead of", "an endless blob": "goes on beyond its",
+        "an endless manifest": "is too long", "another manifest": "is announced as", "too many requests": "status 429",
+        "an error of the server": "status 500", "unauthorised": "not an https address",
+    }
     for what, lie in lies.items():
         host, _ = lying_registry(t, {**honest, **lie})
         result = t.coffer("pull", f"{host}/team/small:1", code=None, timeout=90)
         t.true(result.code != 0, f"{what}: pulled")
         t.one_sentence(result)
+        t.contains(result.stderr, sentences[what])
         t.true(host not in t.coffer("images").stdout, f"{what}: the image is listed")
     t.equal(stolen, [])
     if t.world.state.exists():

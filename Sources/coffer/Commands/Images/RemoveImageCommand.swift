@@ -9,6 +9,7 @@ struct RemoveImageCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "rmi", abstract: "Remove images.")
 
     @Flag(name: .shortAndLong, help: "Remove all names of an ID, and the names of an image in use.") var force = false
+    @Flag(name: .long, help: "Accepted for compatibility: there are no untagged parents.") var noPrune = false
     @Argument(help: ArgumentHelp("Names or IDs.", valueName: "image")) var images: [String] = []
 
     func run() throws {
