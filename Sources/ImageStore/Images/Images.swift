@@ -20,6 +20,15 @@ extension ImageStore {
             throw ImageStoreError.missingBlob(blob.digest)
         }
         let configuration = try configuration(of: document)
+        // On the disk before the index names them: an index that names an unreadable document would be of no use after a
+        // crash of the machine. A damaged layer blob is noticed by its digest and can be pulled again.
+        for digest in [manifest.digest, document.config.digest] {
+            try storing("write the blob \(digest)") {
+                let file = try openBlob(digest)
+                let raw = file.rawValue
+                try retrying("fdatasync") { fdatasync(raw) }
+            }
+        }
         try locked {
             var index = try readIndex()
             let names = Set(references.filter { $0.tag != nil }.map(\.taggedName))
