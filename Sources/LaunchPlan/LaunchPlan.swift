@@ -1,17 +1,32 @@
 import OCISpec
 
+/// The size of a terminal in characters.
+public struct TerminalSize: Sendable, Equatable {
+    public var rows: UInt16
+    public var columns: UInt16
+    public init(rows: UInt16, columns: UInt16) {
+        self.rows = rows
+        self.columns = columns
+    }
+}
+
 /// Everything that is done to start a container, in order, decided before anything is done. Pure data: `run --explain`
 /// prints it, tests compare it, the runtime's interpreter walks it.
 public struct LaunchPlan: Sendable, Equatable {
     public var steps: [LaunchStep]
     /// The payload has a terminal.
     public var terminal: Bool
+    /// The terminal's first size, so that a program never sees one of 0 × 0; nil when nobody knows it.
+    public var terminalSize: TerminalSize?
     /// Steps that may be unavailable without stopping the start. Every other step is required.
     public var preferred: Set<LaunchStep.Kind>
 
-    public init(steps: [LaunchStep], terminal: Bool, preferred: Set<LaunchStep.Kind>) {
+    public init(
+        steps: [LaunchStep], terminal: Bool, terminalSize: TerminalSize? = nil, preferred: Set<LaunchStep.Kind>
+    ) {
         self.steps = steps
         self.terminal = terminal
+        self.terminalSize = terminalSize
         self.preferred = preferred
     }
 

@@ -83,7 +83,9 @@ struct ContainerAssembly {
             stageDirectory: directory.stage, idmapLowers: engine.root.isRootful && request.security.userNamespace != "host")
         return BundleDetails(
             arguments: details.arguments, environment: details.environment, workingDirectory: details.workingDirectory,
-            terminal: request.terminal, hostname: details.hostname, rootSource: .overlay(overlay), stdinOpen: request.stdinOpen,
+            terminal: request.terminal,
+            consoleSize: request.terminal ? RawTerminal.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil,
+            hostname: details.hostname, rootSource: .overlay(overlay), stdinOpen: request.stdinOpen,
             logPath: directory.log, exitCommand: request.autoRemove && !hasClient ? try exitCommand() : nil, initProcess: request.initProcess,
             cgroupsPath: cgroupPath, annotations: request.annotations,
             pastaPath: details.network == .outbound ? try PastaProgram.locate() : "", dnsForwardAddress: files.dnsForwardAddress,

@@ -58,7 +58,7 @@ extension ContainerInit {
     /// A terminal from the container's own devpts; its master goes to the parent, its slave becomes /dev/console.
     mutating func makeConsole() throws {
         try performing(.console, "making the terminal") {
-            let pair = try Terminal.open(in: root)
+            let pair = try Terminal.open(in: root, size: plan.terminalSize)
             // A bind of the slave, by descriptor: no name in /dev/pts is looked up again (CVE-2025-52565).
             let tree = try Mounts.cloneTree(pair.slave, recursive: false)
             try Mounts.attach(tree, on: try root.makeFile("/dev/console"))

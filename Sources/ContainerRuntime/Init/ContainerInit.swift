@@ -110,7 +110,7 @@ struct ContainerInit: ~Copyable {
         if plan.hasIdentityMaps { try Credentials.assume(user: 0, group: 0, additionalGroups: []) }
         if plan.terminal {
             try performing(.console, "making the terminal") {
-                let pair = try Terminal.open(in: root)
+                let pair = try Terminal.open(in: root, size: plan.terminalSize)
                 try channel.sendMessage(try InitMessage.console.encoded(), with: pair.master)
                 terminal = pair.takeSlave()
             }

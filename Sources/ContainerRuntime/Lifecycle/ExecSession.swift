@@ -123,6 +123,7 @@ public struct ExecSession {
         changed.process = process
         var changedExtension = ext
         changedExtension?.userSpec = userSpec
+        changedExtension?.initProcess = false
         let facts = LaunchFacts(hasControlGroups: true, bundle: "/")
         let whole = try LaunchPlanner.plan(changed, changedExtension, facts: facts)
         let kept: Set<LaunchStep.Kind> = [
@@ -132,7 +133,7 @@ public struct ExecSession {
         let maps = whole.steps.filter { $0.kind == .identityMaps }
         return LaunchPlan(
             steps: maps + whole.steps.filter { kept.contains($0.kind) }, terminal: process.terminal ?? false,
-            preferred: whole.preferred.union([.resourceLimit]))
+            terminalSize: whole.terminalSize, preferred: whole.preferred.union([.resourceLimit]))
     }
 }
 

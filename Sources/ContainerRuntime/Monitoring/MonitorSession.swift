@@ -29,7 +29,8 @@ struct MonitorSession: ~Copyable {
         // An ordinary user has no groups of v1 that are his own; asking would only earn an EACCES per controller.
         let mounts = try CgroupMounts.detect()
         let groups: CgroupMounts? = isRootless ? CgroupMounts(controllers: [:], unified: mounts.unified) : mounts
-        let facts = LaunchFacts(hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle)
+        let facts = LaunchFacts(
+            hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle, program: try ownProgram())
         let plan = try LaunchPlanner.plan(spec, ext, facts: facts)
         let server = try AttachServer.listen(starter: client)
         let log = try openLog(ext.log)
@@ -77,6 +78,12 @@ struct MonitorSession: ~Copyable {
     private static func openLog(_ policy: LogPolicy?) throws -> ContainerLog? {
         guard let policy else { return nil }
         return try ContainerLog.open(policy)
+    }
+
+    private static func ownProgram() throws(KernelError) -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = try retrying("readlink", "/proc/self/exe") { readlink("/proc/self/exe", &buffer, 4095) }
+        return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// Compiled filters are shared by all containers of a state root: its `cache` directory, when the engine made one.

@@ -14,10 +14,13 @@ public struct LaunchFacts: Sendable {
     public var hasControlGroups: Bool
     /// Absolute path of the bundle, for relative root paths.
     public var bundle: String
+    /// Absolute host path of this runtime, which `--init` binds into the container.
+    public var program: String
 
-    public init(hasControlGroups: Bool, bundle: String) {
+    public init(hasControlGroups: Bool, bundle: String, program: String = "/proc/self/exe") {
         self.hasControlGroups = hasControlGroups
         self.bundle = bundle
+        self.program = program
     }
 }
 
@@ -46,6 +49,9 @@ public enum LaunchPlanner {
         steps += try resourceLimits(process, linux, facts, namespaces)
         if let score = process.oomScoreAdj { steps.append(.oomScore(score)) }
         steps += try fileSystemSteps(spec, linux, ext, facts, namespaces)
+        if ext?.initProcess ?? false, let pivot = steps.firstIndex(where: { $0.kind == .pivot }) {
+            steps.insert(.mount(initMount(facts)), at: pivot)
+        }
         if ext?.lockMounts == true {
             guard namespaces.makesUserNamespace else {
                 throw PlanError("locked mounts need a user namespace: do not combine them with --userns host")
@@ -56,9 +62,21 @@ public enum LaunchPlanner {
         steps.append(.keyring)
         steps += try finalSteps(process, linux, ext)
         let preferred = Set((ext?.preferredSteps ?? []).compactMap { LaunchStep.Kind(rawValue: $0) })
-        let plan = LaunchPlan(steps: steps, terminal: process.terminal ?? false, preferred: preferred)
+        let size = process.consoleSize.map { TerminalSize(rows: $0.height, columns: $0.width) }
+        let plan = LaunchPlan(
+            steps: steps, terminal: process.terminal ?? false, terminalSize: size, preferred: preferred)
         if let violation = plan.violations.first { throw PlanError("the launch plan is wrong: \(violation)") }
         return plan
+    }
+
+    /// Where the small init of `--init` lies inside: on the container's own /dev, which no image can have anything on.
+    static let initPath = "/dev/coffer-init"
+
+    private static func initMount(_ facts: LaunchFacts) -> MountStep {
+        let closed: MountAttributes = [.readOnly, .noSetuid, .noDevices]
+        return MountStep(
+            destination: initPath, source: .bind(path: facts.program, recursive: false), setAttributes: closed.rawValue,
+            clearAttributes: 0, recursiveAttributes: false, propagation: nil, optional: false, copyUp: false)
     }
 
     private static func validate(_ spec: RuntimeSpec) throws {
@@ -156,8 +174,14 @@ public enum LaunchPlanner {
             identity = .identity(.numeric(uid: user.uid, gid: user.gid, additionalGroups: groups, umask: user.umask))
         }
         let capabilities = LaunchStep.capabilities(try capabilityStep(process.capabilities))
-        let execute = LaunchStep.execute(arguments: process.args ?? [], environment: process.env ?? [])
-        let landlock = ext?.landlock.map { [LaunchStep.landlock($0)] } ?? []
+        let usesInit = ext?.initProcess ?? false
+        let execute = LaunchStep.execute(
+            arguments: (usesInit ? [initPath, "init", "--"] : []) + (process.args ?? []), environment: process.env ?? [])
+        var policy = ext?.landlock
+        if usesInit {
+            policy?.rules.append(.init(path: initPath, access: ["execute", "read_file"], optional: false))
+        }
+        let landlock = policy.map { [LaunchStep.landlock($0)] } ?? []
         let filter = linux.seccomp.map { [LaunchStep.systemCallFilter(SystemCallFilter(profile: $0))] } ?? []
         var label: [LaunchStep] = []
         if process.apparmorProfile.map({ !$0.isEmpty }) ?? false || process.selinuxLabel.map({ !$0.isEmpty }) ?? false {
