@@ -20,7 +20,7 @@ struct Coffer: ParsableCommand {
     static let groups: Set<String> = ["container", "image"]
 
     static let runCommands: [any ParsableCommand.Type] = [
-        RunCommand.self, CreateCommand.self, StartCommand.self, ExecCommand.self, AttachCommand.self,
+        RunCommand.self, CreateCommand.self, StartCommand.self, ExecCommand.self, AttachCommand.self, CopyCommand.self,
     ]
     static let lookCommands: [any ParsableCommand.Type] = [
         ListCommand.self, InspectCommand.self, LogsCommand.self, TopCommand.self, DiffCommand.self,

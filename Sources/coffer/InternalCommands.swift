@@ -11,6 +11,8 @@ enum InternalCommands {
         case ("change-owner", 4):
             guard let uid = UInt32(arguments[2]), let gid = UInt32(arguments[3]) else { break }
             return OwnedTrees.serve { try TreeOwner.change(arguments[1], uid: uid, gid: gid) }
+        case ("copy", 2): return ContainerTree.serve(arguments[1])
+        case ("hold-namespace", 1): return OwnedTrees.holdNamespace()
         case ("remove-ended", 3): return Engine.removeEnded(in: arguments[1], id: arguments[2])
         default:
             // Extraction, trees and decompression belong to the image store.

@@ -45,6 +45,16 @@ public enum OwnedTrees {
         }
     }
 
+    /// Enters a user namespace of its own and stays until it is killed: its parent wants the namespace, not the process.
+    public static func holdNamespace() -> Int32 {
+        do {
+            try OwnerNamespace.enter()
+        } catch {
+            return 1
+        }
+        while true { pause() }
+    }
+
     private static func answer(_ text: String) {
         let bytes = Array(text.utf8.prefix(4096))
         send(OwnerNamespace.socketDescriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))

@@ -12,6 +12,10 @@ extension ContainerListing {
         defaultColumns: ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"],
         rowType: "*formatter.ContainerContext")
 
+    /// The same with SIZE in the table (`-s`).
+    public static let listingWithSize = Listing(
+        columns: listing.columns, defaultColumns: listing.defaultColumns + ["Size"], rowType: listing.rowType)
+
     /// - Parameters:
     ///   - truncated: cut IDs to twelve digits and commands to twenty characters.
     ///   - now: the moment that "CREATED" counts to.

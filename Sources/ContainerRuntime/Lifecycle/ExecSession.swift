@@ -49,7 +49,7 @@ public struct ExecSession {
         try openGroups(&prepared)
         let streams = try makeStreams(plan)
         prepared.standardStreams = streams.payload
-        try performing(.namespaces, "entering the container") { try Namespaces.join(target, joinedKinds) }
+        try performing(.namespaces, "entering the container") { try Namespaces.join(target, try joinedKinds.filter(differs)) }
         let pair = try SocketPair()
         let (ours, theirs) = pair.ends()
         switch try Processes.fork() {
@@ -107,6 +107,14 @@ public struct ExecSession {
             (.user, .user), (.mount, .mount), (.pid, .pid), (.network, .network), (.ipc, .ipc), (.uts, .uts), (.cgroup, .cgroup),
         ]
         return table.filter { names.contains($0.0) }.map(\.1)
+    }
+
+    /// Whether the payload's namespace is another one than the caller's. One that both share (the cgroup namespace of a user's
+    /// container without groups) is not joined: that would need CAP_SYS_ADMIN over its owner, the host.
+    private func differs(_ kind: NamespaceKind) throws(KernelError) -> Bool {
+        let own = try FileDescriptor.open("/proc/self/ns/\(kind.fileName)", O_RDONLY).status()
+        let other = try FileDescriptor.open("/proc/\(state.pid)/ns/\(kind.fileName)", O_RDONLY).status()
+        return own.st_ino != other.st_ino || own.st_dev != other.st_dev
     }
 
     private func openGroups(_ prepared: inout PreparedLaunch) throws {

@@ -11,6 +11,7 @@ struct ListCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Show IDs only.") var quiet = false
     @Flag(name: .shortAndLong, help: "Show the newest container, running or not.") var latest = false
     @Flag(name: .long, help: "Do not shorten.") var noTrunc = false
+    @Flag(name: .shortAndLong, help: "Show how much each container wrote.") var size = false
     @Option(name: [.customShort("n", allowingJoined: true), .long], parsing: .unconditional, help: "Show so many of the newest containers.")
     var last: Int = -1
     @Option(name: [.customShort("f", allowingJoined: true), .long], parsing: .unconditionalSingleValue, help: "Show what passes: name=…, status=…, label=…, ancestor=….")
@@ -27,7 +28,8 @@ struct ListCommand: ParsableCommand {
             guard all || limit >= 0 || filter.includesStopped || container.status.isRunning else { continue }
             if let before = bounds.before, container.record.created >= before { continue }
             if let since = bounds.since, container.record.created <= since { continue }
-            let listing = try ContainerListing(container)
+            var listing = try ContainerListing(container)
+            if size { listing.size = HumanUnits.size(UInt64(max(0, try engine.writableSize(of: container))), precision: 4) }
             if filter.accepts(container, listing) { rows.append(listing) }
             if limit > 0, rows.count == limit { break }
         }
@@ -36,6 +38,7 @@ struct ListCommand: ParsableCommand {
             return
         }
         let values = rows.map { $0.row(truncated: !noTrunc) }
-        Terminal.write(try ContainerListing.listing.render(values, format: format), to: 1)
+        let shown = size ? ContainerListing.listingWithSize : ContainerListing.listing
+        Terminal.write(try shown.render(values, format: format), to: 1)
     }
 }
