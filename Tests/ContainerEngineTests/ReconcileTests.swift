@@ -20,7 +20,8 @@ struct ReconcileTests {
         let directory = engine.root.container(row.id)
         try retrying("mkdir") { mkdir(directory.path, 0o700) }
         let lock = try ContainerLock.take(directory.lock, create: true)
-        try #require(lock != nil)
+        let isTaken = lock != nil
+        try #require(isTaken)
         if let state { try replaceFile(directory.state, with: try StrictJSONEncoder().encode(state)) }
         return directory
     }
@@ -56,7 +57,8 @@ struct ReconcileTests {
         let engine = try root.engine()
         let directory = try make(engine, try record("a", name: "a", phase: .creating))
         let lock = try ContainerLock.take(directory.lock)
-        try #require(lock != nil)
+        let isTaken = lock != nil
+        try #require(isTaken)
         #expect(try engine.containers().map(\.status) == [.creating])
         _ = consume lock
         #expect(try engine.containers().isEmpty)
@@ -155,11 +157,12 @@ struct ReconcileTests {
         let root = try TemporaryRoot()
         let path = root.root.path + "/lock"
         let lock = try ContainerLock.take(path, create: true)
-        try #require(lock != nil)
+        let isTaken = lock != nil
+        try #require(isTaken)
         #expect(try ContainerLock.isHeld(path))
         let second = try ContainerLock.take(path)
-        let isTaken = second == nil
-        #expect(isTaken)
+        let isRefused = second == nil
+        #expect(isRefused)
         _ = consume lock
         #expect(try !ContainerLock.isHeld(path))
         #expect(try !ContainerLock.isHeld(path + ".none"))
