@@ -19,8 +19,13 @@ public enum ContainerTree {
             if geteuid() != 0 { try OwnerNamespace.enter(with: request.pid == 0 ? [.mount] : []) } else if request.pid == 0 {
                 try Namespaces.unshare([.mount])
             }
-            let root = request.pid == 0 ? try mount(request.overlay) : try open(rootOf: request.pid)
-            try perform(request, RootDirectory(root))
+            if request.pid == 0 {
+                try perform(request, RootDirectory(try mount(request.overlay)), maps: request.maps)
+            } else {
+                let root = try open(rootOf: request.pid)
+                try becomeContainerRoot(of: request)
+                try perform(request, RootDirectory(root), maps: nil)
+            }
             tell("K")
             return 0
         } catch {
@@ -37,6 +42,15 @@ public enum ContainerTree {
     /// The root as the container's first process has it, mounts included.
     private static func open(rootOf pid: Int32) throws -> FileDescriptor {
         try FileDescriptor.open("/proc/\(pid)/root", RootDirectory.pathOnly | O_DIRECTORY)
+    }
+
+    /// A running container's file systems belong to its user namespace and take no owner from outside (EOVERFLOW): what is
+    /// read and written there is read and written as its root, with its numbers.
+    private static func becomeContainerRoot(of request: CopyRequest) throws {
+        if request.uidMappings.isEmpty { return }
+        let program = try Processes.open(request.pid)
+        try Namespaces.join(program, [.user])
+        try Credentials.assume(user: 0, group: 0, additionalGroups: [])
     }
 
     /// The overlay of a container that does not run, in a mount namespace of this process alone. What is mounted over it at
@@ -65,11 +79,11 @@ public enum ContainerTree {
         return try root.mount([.noSetuid, .noDevices])
     }
 
-    private static func perform(_ request: CopyRequest, _ root: consuming RootDirectory) throws {
+    private static func perform(_ request: CopyRequest, _ root: consuming RootDirectory, maps: IDMaps?) throws {
         switch request.direction {
-        case .out(let path, let follow): try archive(path, follow: follow, root, request)
+        case .out(let path, let follow): try archive(path, follow: follow, root, OwnerTranslation(maps: maps, fixed: nil))
         case .into(let path, let source, let keepsOwners):
-            let owners = OwnerTranslation(maps: request.maps, fixed: keepsOwners ? nil : (0, 0))
+            let owners = OwnerTranslation(maps: maps, fixed: keepsOwners ? nil : (0, 0))
             guard let source else {
                 guard try root.isDirectory(normalised(path)) == true else {
                     throw EngineError("\(path) is no directory of the container", code: .failure)
@@ -82,7 +96,7 @@ public enum ContainerTree {
         }
     }
 
-    private static func archive(_ path: String, follow: Bool, _ root: borrowing RootDirectory, _ request: CopyRequest) throws {
+    private static func archive(_ path: String, follow: Bool, _ root: borrowing RootDirectory, _ owners: OwnerTranslation) throws {
         let contentOnly = path.hasSuffix("/.") || path == "."
         let clean = normalised(path)
         let slash = clean.lastIndex(of: "/") ?? clean.startIndex
@@ -94,23 +108,23 @@ public enum ContainerTree {
                 let status = try object.status()
                 if status.st_mode & S_IFMT == S_IFDIR {
                     let inner = try root.open(clean, O_RDONLY | O_DIRECTORY)
-                    return try stream(".", inner, as: name.isEmpty ? "root" : name, isDirectory: true, contentOnly, request)
+                    return try stream(".", inner, as: name.isEmpty ? "root" : name, isDirectory: true, contentOnly, owners)
                 }
             }
             let parent = try root.open(String(clean[..<slash]) + "/", RootDirectory.pathOnly | O_DIRECTORY)
             var status = stat()
             let raw = parent.rawValue
             try retrying("fstatat", clean) { fstatat(raw, name, &status, AT_SYMLINK_NOFOLLOW) }
-            if follow, status.st_mode & S_IFMT == S_IFLNK { return try followed(clean, root, request) }
+            if follow, status.st_mode & S_IFMT == S_IFLNK { return try followed(clean, root, owners) }
             let isDirectory = status.st_mode & S_IFMT == S_IFDIR
-            try stream(name, parent, as: name, isDirectory: isDirectory, contentOnly, request)
+            try stream(name, parent, as: name, isDirectory: isDirectory, contentOnly, owners)
         } catch let error as KernelError where error.errno == ENOENT || error.errno == ENOTDIR {
             throw EngineError("could not find the file \(path) in the container", code: .failure)
         }
     }
 
     /// A link to a file, followed inside the root: the file under the link's name.
-    private static func followed(_ path: String, _ root: borrowing RootDirectory, _ request: CopyRequest) throws {
+    private static func followed(_ path: String, _ root: borrowing RootDirectory, _ owners: OwnerTranslation) throws {
         var target = path
         for _ in 0..<40 {
             let parts = target.split(separator: "/")
@@ -121,7 +135,7 @@ public enum ContainerTree {
             let count = readlinkat(parent.rawValue, name, &buffer, buffer.count)
             if count < 0 {
                 let shown = path.split(separator: "/").last.map(String.init) ?? "root"
-                return try stream(name, parent, as: shown, isDirectory: false, false, request)
+                return try stream(name, parent, as: shown, isDirectory: false, false, owners)
             }
             let link = String(decoding: buffer[..<count], as: UTF8.self)
             target = normalised(link.hasPrefix("/") ? link : directory + "/" + link)
@@ -131,10 +145,10 @@ public enum ContainerTree {
 
     private static func stream(
         _ name: String, _ parent: borrowing FileDescriptor, as archived: String, isDirectory: Bool, _ contentOnly: Bool,
-        _ request: CopyRequest
+        _ owners: OwnerTranslation
     ) throws {
         let source = CopySource(name: archived, isDirectory: isDirectory, contentOnly: contentOnly)
         tell("S" + String(decoding: try StrictJSONEncoder().encode(source), as: UTF8.self))
-        try TreeArchiveWriter(1, owners: OwnerTranslation(maps: request.maps, fixed: nil)).write(name, in: parent, as: archived)
+        try TreeArchiveWriter(1, owners: owners).write(name, in: parent, as: archived)
     }
 }

@@ -17,7 +17,7 @@ public struct Signal: Sendable, Equatable, Codable {
         let name = upper.hasPrefix("SIG") ? String(upper.dropFirst(3)) : upper
         if let value = Int32(name), (1...64).contains(value) {
             number = value
-        } else if let value = Self.names.firstIndex(of: name) {
+        } else if let value = Self.names.firstIndex(of: name), value > 0 {
             number = Int32(value)
         } else if let value = Self.realTime(name) {
             number = value

@@ -57,7 +57,12 @@ extension Engine {
         // Mount points are made in the writable layer; they are the engine's doing, and empty.
         let details = try ContainerDetails(decoding: container.record.details, of: container.record.name)
         let points = Set(["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] + details.mounts.map(\.destination))
-        return changes.filter { !points.contains($0.path) }
+        let own = changes.filter { !points.contains($0.path) }
+        // A directory that changed only because a mount point was made in it did not change for the user.
+        let parents = Set(points.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) })
+        return own.filter { change in
+            change.kind != .changed || !parents.contains(change.path) || own.contains { $0.path.hasPrefix(change.path + "/") }
+        }
     }
 
     /// Bytes of the writable layer, for `ps -s`.
