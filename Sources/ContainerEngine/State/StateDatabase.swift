@@ -17,10 +17,13 @@ public struct StateDatabase: Sendable {
         configuration.busyMode = .timeout(20)
         configuration.label = "state"
         configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")
+            try database.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 64")
         }
         do {
             queue = try DatabaseQueue(path: path, configuration: configuration)
+            // A command's connection ends with its process. Closing it would copy the log into the database, flush the disk
+            // twice and remove both side files, at the end of every command; SQLite does without, and copies every 64 pages.
+            _ = Unmanaged.passRetained(queue)
             try Self.migrate(queue, path)
         } catch let error as EngineError {
             throw error
