@@ -29,7 +29,6 @@ FEATURES = {
     "pasta": lambda: shutil.which("pasta") is not None,
     "docker-registry": lambda: shutil.which("docker-registry") is not None,
     "openssl": lambda: shutil.which("openssl") is not None,
-    "strace": lambda: shutil.which("strace") is not None,
 }
 
 
