@@ -275,6 +275,7 @@ def lying_registry(t, lies):
     handler = type("Handler", (Liar,), {"lies": {"/v2/": lambda h: h.reply(200, b"{}"), **lies}, "seen": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    server.handle_error = lambda *arguments: None  # A client that hangs up on a lie is right to do so.
     threading.Thread(target=server.serve_forever, daemon=True).start()
     t.cleanups.append(server.shutdown)
     return f"127.0.0.1:{server.server_port}", handler.seen
