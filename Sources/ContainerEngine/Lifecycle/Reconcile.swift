@@ -1,6 +1,7 @@
 import Glibc
 import LaunchPlan
 import LinuxKernel
+import OCISpec
 
 /// Reconciliation: what a killed command, monitor or machine left behind is found by its free lock, and taken away or
 /// listed as what it is.
@@ -57,7 +58,7 @@ extension Engine {
             }
             return Container(record: current, directory: directory, status: .exited(state))
         }
-        try killLeftovers(state)
+        try killLeftovers(state, directory)
         if current.autoRemove {
             try erase(current)
             return nil
@@ -89,16 +90,32 @@ extension Engine {
 
     /// Ends what a dead monitor may have left: whoever is in its cgroups, and its recorded processes if they still are the
     /// ones that were recorded (start times differ when a PID is used again).
-    func killLeftovers(_ state: RuntimeState?) throws(EngineError) {
-        guard let state, state.bootID == Self.bootID() else { return }
+    func killLeftovers(_ state: RuntimeState?, _ directory: ContainerDirectory) throws(EngineError) {
+        let planned = try plannedGroups(directory)
         do {
-            for (pid, ticks) in [(state.monitorPid, state.monitorStartTicks), (state.pid, state.pidStartTicks)] where pid > 1 {
-                try Self.kill(pid, startedAt: ticks)
+            if let state, state.bootID == Self.bootID() {
+                for (pid, ticks) in [(state.monitorPid, state.monitorStartTicks), (state.pid, state.pidStartTicks)] where pid > 1 {
+                    try Self.kill(pid, startedAt: ticks)
+                }
             }
-            try Self.killAll(in: state.cgroupPaths)
-            try CgroupDirectories.remove(state.cgroupPaths)
+            let groups = Array(Set(planned + (state?.cgroupPaths ?? [])))
+            try Self.killAll(in: groups)
+            try CgroupDirectories.remove(groups)
         } catch {
             throw EngineError("leftovers of a dead monitor cannot be removed: \(error)")
+        }
+    }
+
+    /// The cgroups that the bundle asks for and that exist: a monitor that died between making them and writing its state
+    /// has left them without a word.
+    private func plannedGroups(_ directory: ContainerDirectory) throws(EngineError) -> [String] {
+        guard root.isRootful, let spec = try BundleFiles.load(RuntimeSpec.self, directory.config),
+            let path = spec.linux?.cgroupsPath, path.hasPrefix("/"), !path.split(separator: "/").contains("..")
+        else { return [] }
+        do {
+            return try CgroupMounts.detect().controllers.values.map { $0 + path }.filter { access($0, F_OK) == 0 }
+        } catch {
+            throw EngineError("the cgroups of this machine cannot be read: \(error)")
         }
     }
 
