@@ -1,5 +1,4 @@
 import ContainerEngine
-import Glibc
 
 /// Options before the command's name. They are taken here, because ArgumentParser would look for them behind it too, where
 /// they may belong to the contained command.
@@ -19,10 +18,11 @@ enum GlobalOptions {
         }
     }
 
-    /// Children of this program (the exit command, extraction) find the same state through the environment.
-    private static func keep(root: String) throws {
-        if root.isEmpty { throw EngineError("--root needs a directory") }
-        let absolute = root.hasPrefix("/") ? root : currentDirectory() + "/" + root
-        setenv("COFFER_ROOT", absolute, 1)
+    /// Only `main` writes it, before anything else runs.
+    nonisolated(unsafe) private(set) static var root: String?
+
+    private static func keep(root path: String) throws {
+        if path.isEmpty { throw EngineError("--root needs a directory") }
+        root = path
     }
 }

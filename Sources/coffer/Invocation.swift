@@ -20,7 +20,7 @@ enum Invocation {
 
     /// The state root, made when it is missing.
     static func stateRoot() throws(EngineError) -> StateRoot {
-        let root = try StateRoot.locate(option: nil, environment: environment)
+        let root = try StateRoot.locate(option: GlobalOptions.root, environment: environment)
         try root.prepare()
         return root
     }

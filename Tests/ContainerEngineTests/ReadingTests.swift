@@ -239,7 +239,11 @@ struct ContainerDetailsTests {
         #expect(try details({ _ in }).arguments == ["/entry", "serve"])
         #expect(try details({ $0.command = ["other"] }).arguments == ["/entry", "other"])
         #expect(try details({ $0.entrypoint = "/mine" }).arguments == ["/mine"])
-        #expect(try details({ $0.entrypoint = ""; $0.command = ["sh"] }).arguments == ["sh"])
+        #expect(
+            try details({
+                $0.entrypoint = ""
+                $0.command = ["sh"]
+            }).arguments == ["sh"])
         #expect(throws: EngineError.self) { try details({ _ in }, entrypoint: nil, command: nil) }
     }
 

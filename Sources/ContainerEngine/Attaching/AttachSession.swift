@@ -143,8 +143,11 @@ struct AttachSession: ~Copyable {
     private func write(_ count: Int, to descriptor: Int32) throws(KernelError) {
         var offset = 1
         while offset < count {
-            let written = buffer.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + offset, count - offset) }
-            if written > 0 { offset += written; continue }
+            let written = buffer.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + offset }, count - offset) }
+            if written > 0 {
+                offset += written
+                continue
+            }
             switch errno {
             case EINTR: continue
             case EAGAIN:

@@ -16,7 +16,9 @@ public enum ContainerTree {
     public static func serve(_ text: String) -> Int32 {
         do {
             let request = try StrictJSONDecoder().decode(CopyRequest.self, from: Array(text.utf8))
-            if geteuid() != 0 { try OwnerNamespace.enter(with: request.pid == 0 ? [.mount] : []) } else if request.pid == 0 {
+            if geteuid() != 0 {
+                try OwnerNamespace.enter(with: request.pid == 0 ? [.mount] : [])
+            } else if request.pid == 0 {
                 try Namespaces.unshare([.mount])
             }
             if request.pid == 0 {

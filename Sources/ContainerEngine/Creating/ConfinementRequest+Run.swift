@@ -168,7 +168,7 @@ extension DeviceRequest {
         }
         self.init(
             hostPath: parts[0], path: normalised(destination), kind: kind, major: Self.major(status.st_rdev), minor: Self.minor(status.st_rdev),
-             mode: UInt32(status.st_mode & 0o777), access: access)
+            mode: UInt32(status.st_mode & 0o777), access: access)
     }
 
     /// The numbers in a dev_t (makedev(3), glibc's layout).

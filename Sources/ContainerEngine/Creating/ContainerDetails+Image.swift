@@ -18,7 +18,8 @@ extension ContainerDetails {
         if program.isEmpty { throw EngineError("the command is an empty string") }
         if arguments.contains(where: { $0.utf8.contains(0) }) { throw EngineError("an argument of the command holds a NUL byte") }
         hostname = request.hostname ?? (request.security.utsNamespace == "host" || request.network == .host ? "" : String(id.prefix(12)))
-        let own = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        let own =
+            ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
             + (hostname.isEmpty ? [] : ["HOSTNAME=\(hostname)"]) + (request.terminal ? ["TERM=xterm"] : [])
         environment = Environment.merged(own, defaults.environment ?? [], request.environment)
         // The runtime sets HOME to the user's own where nothing else says it.

@@ -13,7 +13,9 @@ extension HostFacts {
             throw EngineError("the kernel is Linux \(release)", remedy: "Coffer needs Linux 5.12 or newer")
         }
         var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 { throw EngineError("getrlimit: \(KernelError.last("getrlimit").reason)") }
+        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 {
+            throw EngineError("getrlimit: \(KernelError.last("getrlimit").reason)")
+        }
         return HostFacts(
             kernel: kernel, isRoot: isRootful, invokingUID: geteuid(), invokingGID: getegid(), range: range,
             memoryBytes: UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE)))),

@@ -53,6 +53,10 @@ public struct ContainerLock: ~Copyable {
     /// description locks).
     public let file: FileDescriptor
 
+    /// F_OFD_GETLK and F_OFD_SETLK, the same on every architecture; the headers hide them behind a feature macro.
+    private static let getCommand: Int32 = 36
+    private static let setCommand: Int32 = 37
+
     /// Takes the lock, or returns nil while somebody else holds it.
     ///
     /// - Throws: `KernelError`, ENOENT where the container's directory is gone.
@@ -61,7 +65,7 @@ public struct ContainerLock: ~Copyable {
         let file = try FileDescriptor.open(path, flags, mode: 0o600)
         var request = flock(l_type: Int16(F_WRLCK), l_whence: Int16(SEEK_SET), l_start: 0, l_len: 0, l_pid: 0)
         do {
-            try retrying("fcntl", path) { fcntl(file.rawValue, 37 /* F_OFD_SETLK */, &request) }
+            try retrying("fcntl", path) { fcntl(file.rawValue, setCommand, &request) }
         } catch {
             if error.errno == EAGAIN || error.errno == EACCES { return nil }
             throw error
@@ -76,7 +80,7 @@ public struct ContainerLock: ~Copyable {
         do {
             let file = try FileDescriptor.open(path, O_RDWR | O_NOFOLLOW)
             var request = flock(l_type: Int16(F_WRLCK), l_whence: Int16(SEEK_SET), l_start: 0, l_len: 0, l_pid: 0)
-            try retrying("fcntl", path) { fcntl(file.rawValue, 36 /* F_OFD_GETLK */, &request) }
+            try retrying("fcntl", path) { fcntl(file.rawValue, getCommand, &request) }
             return request.l_type != Int16(F_UNLCK)
         } catch {
             if error.errno == ENOENT { return false }

@@ -51,7 +51,7 @@ extension StateDatabase {
     private static func freeName(_ database: Database) throws -> String {
         for attempt in 0..<64 {
             let name = ContainerName.random() + (attempt < 16 ? "" : "\(attempt)")
-            if try !Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM containers WHERE name = ?)", arguments: [name])! {
+            if try String.fetchOne(database, sql: "SELECT id FROM containers WHERE name = ?", arguments: [name]) == nil {
                 return name
             }
         }

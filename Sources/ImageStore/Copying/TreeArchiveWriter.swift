@@ -133,7 +133,8 @@ public struct TreeArchiveWriter {
         if group > 0o7777777 { records += Self.record("gid", "\(group)") }
         if !records.isEmpty {
             let body = Array(records.utf8)
-            try put(Self.block("PaxHeaders/\(path.suffix(60))", mode: 0o644, user: 0, group: 0, size: Int64(body.count), time: 0, type: "x", link: ""))
+            try put(
+                Self.block("PaxHeaders/\(path.suffix(60))", mode: 0o644, user: 0, group: 0, size: Int64(body.count), time: 0, type: "x", link: ""))
             try put(body + [UInt8](repeating: 0, count: (512 - body.count % 512) % 512))
         }
         try put(

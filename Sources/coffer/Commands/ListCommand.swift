@@ -14,7 +14,9 @@ struct ListCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Show how much each container wrote.") var size = false
     @Option(name: [.customShort("n", allowingJoined: true), .long], parsing: .unconditional, help: "Show so many of the newest containers.")
     var last: Int = -1
-    @Option(name: [.customShort("f", allowingJoined: true), .long], parsing: .unconditionalSingleValue, help: "Show what passes: name=…, status=…, label=…, ancestor=….")
+    @Option(
+        name: [.customShort("f", allowingJoined: true), .long], parsing: .unconditionalSingleValue,
+        help: "Show what passes: name=…, status=…, label=…, ancestor=….")
     var filter: [String] = []
     @Option(name: .long, parsing: .unconditional, help: "table, json, or a Go template.") var format: String?
 

@@ -6,7 +6,9 @@ import Rendering
 struct StopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "stop", abstract: "Ask containers to end, and kill those that do not.")
 
-    @Option(name: [.customShort("t", allowingJoined: true), .customLong("timeout"), .customLong("time")], parsing: .unconditional, help: "Seconds until the kill; -1 waits for ever.")
+    @Option(
+        name: [.customShort("t", allowingJoined: true), .customLong("timeout"), .customLong("time")], parsing: .unconditional,
+        help: "Seconds until the kill; -1 waits for ever.")
     var timeout: Int?
     @Option(name: [.customShort("s", allowingJoined: true), .long], parsing: .unconditional, help: "Signal to ask with.") var signal: String?
     @Argument(help: "Names or IDs.") var containers: [String] = []
@@ -26,7 +28,9 @@ struct StopCommand: ParsableCommand {
 struct RestartCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "restart", abstract: "Stop containers and start them again.")
 
-    @Option(name: [.customShort("t", allowingJoined: true), .customLong("timeout"), .customLong("time")], parsing: .unconditional, help: "Seconds until the kill; -1 waits for ever.")
+    @Option(
+        name: [.customShort("t", allowingJoined: true), .customLong("timeout"), .customLong("time")], parsing: .unconditional,
+        help: "Seconds until the kill; -1 waits for ever.")
     var timeout: Int?
     @Argument(help: "Names or IDs.") var containers: [String] = []
 

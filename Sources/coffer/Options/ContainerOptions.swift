@@ -165,7 +165,9 @@ enum PassthroughArguments {
     /// - Throws: `UsageError` when a flag stands where the first argument belongs, or when there is none.
     static func split(_ arguments: [String], subject: String) throws -> (String, [String]) {
         var rest = arguments[...]
-        if rest.first == "--" { rest = rest.dropFirst() } else if let flag = rest.first, flag.hasPrefix("-"), flag != "-" {
+        if rest.first == "--" {
+            rest = rest.dropFirst()
+        } else if let flag = rest.first, flag.hasPrefix("-"), flag != "-" {
             throw UsageError.unknownFlag(flag)
         }
         guard let first = rest.first else { throw UsageError.tooFewArguments(1) }

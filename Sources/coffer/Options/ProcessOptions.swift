@@ -11,13 +11,16 @@ struct ProcessOptions: ParsableArguments {
     @Flag(name: .shortAndLong, help: "Give the program a terminal.")
     var tty = false
 
-    @Option(name: [.customShort("a", allowingJoined: true), .long], parsing: .unconditionalSingleValue, help: "Attach to STDIN, STDOUT or STDERR only.")
+    @Option(
+        name: [.customShort("a", allowingJoined: true), .long], parsing: .unconditionalSingleValue, help: "Attach to STDIN, STDOUT or STDERR only.")
     var attach: [String] = []
 
     @Option(parsing: .unconditional, help: "Name of the container.")
     var name: String?
 
-    @Option(name: [.customShort("e", allowingJoined: true), .long], parsing: .unconditionalSingleValue, help: "Set an environment variable: NAME=VALUE, or NAME to pass on yours.")
+    @Option(
+        name: [.customShort("e", allowingJoined: true), .long], parsing: .unconditionalSingleValue,
+        help: "Set an environment variable: NAME=VALUE, or NAME to pass on yours.")
     var env: [String] = []
 
     @Option(name: .long, parsing: .unconditionalSingleValue, help: "Read environment variables from a file.")
