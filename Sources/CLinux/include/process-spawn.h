@@ -9,3 +9,9 @@ extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *
 static inline int cl_spawn_close_from(posix_spawn_file_actions_t *actions, int from) {
     return posix_spawn_file_actions_addclosefrom_np(actions, from);
 }
+
+// A plain fork by clone(2), for programs that run under a payload's own filter: that answers clone3 with ENOSYS.
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static inline int cl_fork(void) { return (int)syscall(SYS_clone, (unsigned long)SIGCHLD, 0ul, 0ul, 0ul, 0ul); }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LaunchPlan
 import LinuxKernel
@@ -11,8 +12,8 @@ public enum ContainerInitProcess {
         do {
             let environment = currentEnvironment()
             let program = try ExecutableSearch.find(command[0], environment: environment)
-            switch try Processes.fork() {
-            case .child:
+            let child = try retrying("clone") { cl_fork() }
+            if child == 0 {
                 SignalState.reset()
                 if setpgid(0, 0) == 0, tcgetpgrp(0) >= 0 {
                     signal(SIGTTOU, SIG_IGN)
@@ -21,13 +22,12 @@ public enum ContainerInitProcess {
                 }
                 let number = ExecutableSearch.execute(program, command, environment)
                 _exit(number == ENOENT ? 127 : 126)
-            case .parent(let child):
-                payload = child.pid
-                for number in Int32(1)...31 where ![SIGCHLD, SIGKILL, SIGSTOP, SIGTTIN, SIGTTOU].contains(number) {
-                    signal(number) { number in kill(ContainerInitProcess.payload, number) }
-                }
-                return try reap(child.pid)
             }
+            payload = child
+            for number in Int32(1)...31 where ![SIGCHLD, SIGKILL, SIGSTOP, SIGTTIN, SIGTTOU].contains(number) {
+                signal(number) { number in kill(ContainerInitProcess.payload, number) }
+            }
+            return try reap(child)
         } catch {
             let failure = error as? LaunchFailure
             writeStandardError("coffer-runtime init: \(failure?.message ?? "\(error)")\n")
