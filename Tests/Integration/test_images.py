@@ -17,10 +17,10 @@ from harness.registry import Failure, test
 
 
 def small_layers(layout, compression="gzip"):
-    """Two layers: programs, then one file more and one taken away."""
+    """Two layers: programs, then one file more and one taken away. Different in each call: what the store has already is not fetched again."""
     program = images.static_program("exhaust").read_bytes()
-    first = layout.layer(images.tar_of({"bin/tool": program, "etc": None, "etc/one": b"1", "tmp": None}), compression)
-    second = layout.layer(images.tar_of({"etc/two": b"2", "etc/.wh.one": b""}), compression)
+    first = layout.layer(images.tar_of({"bin/tool": program, "etc": None, "etc/one": b"1", "tmp": None, "unique": os.urandom(16)}), compression)
+    second = layout.layer(images.tar_of({"etc/two": os.urandom(16), "etc/.wh.one": b""}), compression)
     return [first, second]
 
 
@@ -49,14 +49,15 @@ def a_layout_in_a_tar_and_of_links(t):
     layout = t.layout()
     layout.image("localhost/small:tar", small_layers(layout), {"Cmd": ["/bin/tool"]})
     blobs = layout.directory / "blobs/sha256"
-    elsewhere = t.directory() / "elsewhere"
-    shutil.copytree(blobs, elsewhere)
     archive = t.directory() / "layout.tar"
     subprocess.run(["tar", "-C", layout.directory, "-cf", archive, "."], check=True)
-    for blob in blobs.iterdir():
+    # A cache inside of the layout, one link relative and the others absolute as seen from the layout.
+    cache = layout.directory / "cache"
+    shutil.copytree(blobs, cache)
+    for number, blob in enumerate(sorted(blobs.iterdir())):
         blob.unlink()
-        blob.symlink_to(elsewhere / blob.name)
-    for path in (layout.directory, archive, elsewhere):
+        blob.symlink_to(f"../../cache/{blob.name}" if number == 0 else f"/cache/{blob.name}")
+    for path in (layout.directory, archive):
         t.world.own(path)
     t.coffer("load", "-i", layout.directory)
     t.coffer("rmi", "localhost/small:tar")
