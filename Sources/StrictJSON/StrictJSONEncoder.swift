@@ -80,14 +80,39 @@ private final class Slot {
     }
 }
 
-/// Recognises dictionaries that the standard library encodes as keyed containers.
-private protocol StringKeyedDictionary {}
-extension Dictionary: StringKeyedDictionary where Key == String {}
+/// The key type with which the standard library encodes a dictionary whose keys are strings. It has no public name, so a
+/// dictionary is asked once. Asking each value whether it is one (`is`, a conformance) would cost 50 µs for every type that
+/// is none: the runtime searches all conformances of the program.
+private enum DictionaryKeys {
+    static let type: ObjectIdentifier? = {
+        let probe = KeyTypeProbe()
+        do {
+            try [String: Bool]().encode(to: probe)
+        } catch {
+            return nil  // an empty dictionary has nothing that could fail
+        }
+        return probe.found
+    }()
+}
+
+/// Notes the key type of the one keyed container that it is asked for.
+private final class KeyTypeProbe: Encoder {
+    var found: ObjectIdentifier?
+    var codingPath: [any CodingKey] { [] }
+    var userInfo: [CodingUserInfoKey: Any] { [:] }
+
+    func container<Key: CodingKey>(keyedBy type: Key.Type) -> KeyedEncodingContainer<Key> {
+        found = ObjectIdentifier(type)
+        return ValueEncoder(path: nil).container(keyedBy: type, sorted: true)
+    }
+
+    func unkeyedContainer() -> any UnkeyedEncodingContainer { ValueEncoder(path: nil).unkeyedContainer() }
+    func singleValueContainer() -> any SingleValueEncodingContainer { ValueEncoder(path: nil).singleValueContainer() }
+}
 
 private struct ValueEncoder: Encoder {
     let path: CodingPathNode?
     let slot = Slot()
-    var sorted = false
 
     init(path: CodingPathNode?) { self.path = path }
 
@@ -98,14 +123,16 @@ private struct ValueEncoder: Encoder {
 
     /// The slot with `value` in it.
     func fill<T: Encodable>(_ value: T) throws -> Slot {
-        if let raw = value as? JSONValue { return Slot(.value(raw)) }
-        var encoder = self
-        encoder.sorted = value is any StringKeyedDictionary
-        try value.encode(to: encoder)
-        return encoder.slot
+        if T.self == JSONValue.self, let raw = value as? JSONValue { return Slot(.value(raw)) }
+        try value.encode(to: self)
+        return slot
     }
 
     func container<Key: CodingKey>(keyedBy type: Key.Type) -> KeyedEncodingContainer<Key> {
+        container(keyedBy: type, sorted: ObjectIdentifier(type) == DictionaryKeys.type)
+    }
+
+    func container<Key: CodingKey>(keyedBy type: Key.Type, sorted: Bool) -> KeyedEncodingContainer<Key> {
         slot.becomeObject(sorted: sorted)
         return KeyedEncodingContainer(KeyedSlots<Key>(slot: slot, path: path))
     }
@@ -206,7 +233,7 @@ private struct UnkeyedSlots: UnkeyedEncodingContainer {
     func encode(_ value: UInt32) throws { add(.number(JSONNumber(value))) }
     func encode(_ value: UInt64) throws { add(.number(JSONNumber(value))) }
     func encode<T: Encodable>(_ value: T) throws {
-        if let string = value as? String { add(.string(string)) } else { slot.add(try step().fill(value)) }
+        if T.self == String.self, let string = value as? String { add(.string(string)) } else { slot.add(try step().fill(value)) }
     }
 
     func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type) -> KeyedEncodingContainer<Nested> {

@@ -21,14 +21,14 @@ struct SystemCallFilterCompiler {
         if profile.listenerPath != nil { throw PlanError("seccomp.listenerPath is not supported yet") }
         // The whole profile is the key: a hash decides only the file's name, equality of every byte decides the hit.
         let key = try StrictJSONEncoder().encode(profile)
-        if let instructions = cached(key) {
-            return Compiled(filter: SeccompFilter(instructions: instructions), unknown: [], flags: flags)
+        if let (instructions, unknown) = cached(key) {
+            return Compiled(filter: SeccompFilter(instructions: instructions), unknown: unknown, flags: flags)
         }
         let (filter, unknown) = try SeccompFilter.compile(
             defaultAction: try action(profile.defaultAction, profile.defaultErrnoRet),
             architectures: try (profile.architectures ?? []).map(architecture),
             rules: try (profile.syscalls ?? []).map(rule))
-        if unknown.isEmpty { store(key, filter) }
+        store(key, unknown, filter)
         return Compiled(filter: filter, unknown: unknown, flags: flags)
     }
 
@@ -87,7 +87,7 @@ struct SystemCallFilterCompiler {
         return "\(cacheDirectory)/\(String(hash, radix: 16)).bpf"
     }
 
-    private func cached(_ key: [UInt8]) -> [UInt8]? {
+    private func cached(_ key: [UInt8]) -> (instructions: [UInt8], unknown: [String])? {
         guard let path = fileName(key) else { return nil }
         let bytes: [UInt8]
         do {
@@ -95,18 +95,25 @@ struct SystemCallFilterCompiler {
         } catch {
             return nil  // not compiled yet
         }
-        // 8 bytes: length of the key; the key; instructions.
-        guard bytes.count > 8 else { return nil }
-        let length = bytes[0..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
-        guard length == key.count, bytes.count > 8 + length, bytes[8..<(8 + length)].elementsEqual(key) else { return nil }
-        return Array(bytes[(8 + length)...])
+        // 8 bytes length of the key, 8 bytes length of the unknown names, the key, the names, instructions.
+        guard bytes.count > 16 else { return nil }
+        let keyLength = Self.number(bytes[0..<8])
+        let namesLength = Self.number(bytes[8..<16])
+        guard keyLength == key.count, namesLength >= 0, namesLength < bytes.count, bytes.count > 16 + keyLength + namesLength,
+            bytes[16..<(16 + keyLength)].elementsEqual(key)
+        else { return nil }
+        let names = String(decoding: bytes[(16 + keyLength)..<(16 + keyLength + namesLength)], as: UTF8.self)
+        return (Array(bytes[(16 + keyLength + namesLength)...]), names.split(separator: ",").map(String.init))
     }
 
-    private func store(_ key: [UInt8], _ filter: SeccompFilter) {
+    private static func number(_ bytes: ArraySlice<UInt8>) -> Int { bytes.reversed().reduce(0) { $0 << 8 | Int($1) } }
+
+    private func store(_ key: [UInt8], _ unknown: [String], _ filter: SeccompFilter) {
         guard let path = fileName(key) else { return }
-        let length = (0..<8).map { UInt8(truncatingIfNeeded: key.count >> ($0 * 8)) }
+        let names = Array(unknown.joined(separator: ",").utf8)
+        let lengths = [key.count, names.count].flatMap { length in (0..<8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } }
         do {
-            try replaceFile(path, with: length + key + filter.instructions)
+            try replaceFile(path, with: lengths + key + names + filter.instructions)
         } catch {
             // A cache that cannot be written costs time only.
         }
