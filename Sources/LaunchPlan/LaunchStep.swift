@@ -189,10 +189,12 @@ public struct MountStep: Sendable, Equatable {
     public var optional: Bool
     /// What lies in the image at the destination is copied into the new tmpfs.
     public var copyUp: Bool
+    /// The source's owners are shifted into the container's range by an idmapped mount; its files stay as they are.
+    public var idMapped: Bool
 
     public init(
         destination: String, source: MountSource, setAttributes: UInt64, clearAttributes: UInt64, recursiveAttributes: Bool,
-        propagation: UInt64?, optional: Bool, copyUp: Bool
+        propagation: UInt64?, optional: Bool, copyUp: Bool, idMapped: Bool = false
     ) {
         self.destination = destination
         self.source = source
@@ -202,6 +204,7 @@ public struct MountStep: Sendable, Equatable {
         self.propagation = propagation
         self.optional = optional
         self.copyUp = copyUp
+        self.idMapped = idMapped
     }
 }
 

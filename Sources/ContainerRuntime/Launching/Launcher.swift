@@ -119,7 +119,7 @@ public struct Launcher {
 struct LaunchSession: ~Copyable {
     let plan: LaunchPlan
     let network: NetworkPolicy
-    let prepared: PreparedLaunch
+    var prepared: PreparedLaunch
     let staging: LayerStaging?
     let channel: FileDescriptor
     let process: ChildProcess
@@ -147,6 +147,7 @@ struct LaunchSession: ~Copyable {
             let hostPid = try performing(.namespaces, "starting") { try Processes.procfsPid(of: process.pidfd) }
             try writeMaps(hostPid)
             try staging?.attachShifted(userNamespaceOf: hostPid)
+            try prepared.shiftTrees(userNamespaceOf: hostPid)
             connection = try beginNetwork(hostPid, inside: false)
             try channel.sendMessage([LaunchCommand.proceed.rawValue])
             try follow(untilReady: true)

@@ -11,6 +11,8 @@ public struct PreparedLaunch: Sendable {
     public var standardStreams: [Int32]?
     /// Detached trees by step index: binds, devices, the root directory.
     var trees: [Int: Int32] = [:]
+    /// Trees that are shifted into the container's ID range once its maps are written: the parent's own descriptors of them.
+    var shiftedTrees: [(destination: String, tree: Int32)] = []
     /// Steps that could not be prepared but may be missing.
     var missing: [Int: String] = [:]
     /// Whether a bind source is a directory, by step index.
@@ -40,6 +42,26 @@ public struct PreparedLaunch: Sendable {
     /// Every descriptor that only the child needs.
     private var descriptors: [Int32] {
         Array(trees.values) + [nullDevice] + taskFiles + groupTrees.map(\.tree) + joined.map(\.file) + (standardStreams ?? [])
+    }
+
+    /// Shifts what was asked to be shifted by the maps of a process's user namespace (Linux 5.12; the file system must allow it).
+    mutating func shiftTrees(userNamespaceOf pid: Int32) throws {
+        if shiftedTrees.isEmpty { return }
+        defer { closeShifted() }
+        let namespace = try performing(.mount, "the container's user namespace") {
+            try FileDescriptor.open("/proc/\(pid)/ns/user", O_RDONLY)
+        }
+        for (destination, raw) in shiftedTrees {
+            try performing(.mount, "ID-mapping the mount on \(destination)") {
+                let tree = FileDescriptor(owning: try retrying("fcntl") { cl_fcntl(raw, F_DUPFD_CLOEXEC, 3) })
+                try Mounts.mapIDs(of: tree, by: namespace, recursive: false)
+            }
+        }
+    }
+
+    private mutating func closeShifted() {
+        for (_, tree) in shiftedTrees { close(tree) }
+        shiftedTrees = []
     }
 
     /// Closes the parent's copies once the child has its own.
@@ -134,6 +156,7 @@ struct LaunchPreparation {
             try Mounts.setAttributes(
                 tree, propagation: mount.propagation.flatMap { MountPropagation(rawValue: $0) } ?? .private, recursive: true)
         }
+        if mount.idMapped { prepared.shiftedTrees.append((mount.destination, try tree.duplicate().release())) }
         prepared.trees[index] = tree.release()
     }
 

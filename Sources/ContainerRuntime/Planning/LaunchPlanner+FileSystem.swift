@@ -12,7 +12,7 @@ extension LaunchPlanner {
         }
         var steps: [LaunchStep] = [.root(try root(spec, ext, facts))]
         for mount in spec.mounts ?? [] {
-            if let step = try mountStep(mount, facts) { steps.append(.mount(step)) }
+            if let step = try mountStep(mount, linux, facts) { steps.append(.mount(step)) }
         }
         let hasDev = (spec.mounts ?? []).contains { $0.destination == "/dev" }
         if hasDev {
@@ -37,13 +37,28 @@ extension LaunchPlanner {
         return .directory(path.hasPrefix("/") ? path : facts.bundle + "/" + path)
     }
 
-    private static func mountStep(_ mount: RuntimeSpec.Mount, _ facts: LaunchFacts) throws -> MountStep? {
+    /// Only the container's own shift is known: maps that a mount brings must be those of the container.
+    private static func checkMaps(of mount: RuntimeSpec.Mount, _ options: MountOptions, _ linux: RuntimeSpec.Linux) throws {
+        let brought = mount.uidMappings != nil || mount.gidMappings != nil
+        guard brought || options.idMapped else { return }
+        guard linux.uidMappings != nil else {
+            throw PlanError("the mount on \(mount.destination) is to be ID-mapped, which needs a user namespace")
+        }
+        if brought, mount.uidMappings != linux.uidMappings || mount.gidMappings != linux.gidMappings {
+            throw PlanError("the mount on \(mount.destination) has ID maps other than the container's: that is not supported yet")
+        }
+    }
+
+    private static func mountStep(
+        _ mount: RuntimeSpec.Mount, _ linux: RuntimeSpec.Linux, _ facts: LaunchFacts
+    ) throws -> MountStep? {
         guard !mount.destination.utf8.contains(0), !mount.destination.isEmpty else {
             throw PlanError("a mount has an empty or invalid destination")
         }
         // Relative destinations were allowed by runtime-spec 1.0 and are below the root.
         let destination = mount.destination.hasPrefix("/") ? mount.destination : "/" + mount.destination
         let options = MountOptions(mount.options ?? [])
+        try checkMaps(of: mount, options, linux)
         let type = mount.type ?? ""
         let source: MountSource
         if options.bind || type == "bind" || type == "rbind" {
@@ -59,7 +74,8 @@ extension LaunchPlanner {
         return MountStep(
             destination: destination, source: source, setAttributes: options.set.rawValue, clearAttributes: options.clear.rawValue,
             recursiveAttributes: options.recursiveAttributes || options.recursiveBind, propagation: options.propagation?.rawValue,
-            optional: false, copyUp: options.copyUp)
+            optional: false, copyUp: options.copyUp,
+            idMapped: options.idMapped)
     }
 
     /// The devices that every container has (runtime-spec, "Default Devices"); numbers from Documentation/admin-guide/devices.txt.
