@@ -7,6 +7,14 @@ enum DockerFlags {
         "no-stdin", "link",
     ]
 
+    /// `coffer run --help` as `coffer help run`: commands that pass their last arguments on untouched would pass this on too.
+    static func withHelpFirst(_ arguments: [String]) -> [String] {
+        guard let position = arguments.firstIndex(of: "--help"),
+            position == 1 || position == 2 && Coffer.groups.contains(arguments[0])
+        else { return arguments }
+        return ["help"] + arguments[..<position]
+    }
+
     /// The same arguments with every `--flag=true` as `--flag` and every `--flag=false` left out. Looks only at what comes
     /// before the first argument that is no flag and behind the command's name, so that a contained command stays as it is.
     static func normalised(_ arguments: [String]) -> [String] {

@@ -223,3 +223,12 @@ def many_terminals_at_once(t):
     processes = [t.background(t.world.coffer, "run", "--rm", image, "echo", str(number), stdout=-1, stderr=-1) for number in range(8)]
     outputs = [process.communicate(timeout=120) for process in processes]
     t.equal([output[0].decode().strip() for output in outputs], [str(number) for number in range(8)], f"outputs ({outputs})")
+
+
+@test()
+def every_command_explains_itself(t):
+    for verb in ("run", "create", "exec", "ps", "logs", "images", "pull", "inspect", "cp"):
+        text = t.coffer(verb, "--help").stdout
+        t.contains(text, f"USAGE: coffer {verb}")
+    # What stands behind the image is the program's.
+    t.contains(t.run(t.debian(), "ls", "--help"), "Usage: ls")
