@@ -1,5 +1,6 @@
 import ContainerEngine
 import ImageStore
+import LinuxKernel
 import OCISpec
 import Registry
 import Rendering
@@ -10,6 +11,7 @@ enum RunImage {
     static func find(
         _ request: RunRequest, _ engine: Engine, _ options: ProcessOptions
     ) throws -> (ResolvedImage, StoreHold) {
+        try checkIdentity(engine)
         if options.pull != .always, let found = try engine.resolveImage(request) { return (found.image, found.hold) }
         do {
             try pull(request, engine, options)
@@ -21,6 +23,17 @@ enum RunImage {
             throw EngineError("No such image: \(request.image)", remedy: "another command may have removed it: try again")
         }
         return (found.image, found.hold)
+    }
+
+    /// An ordinary user without subordinate IDs can unpack no image and run no container: said before anything is fetched.
+    private static func checkIdentity(_ engine: Engine) throws {
+        if engine.root.isRootful { return }
+        do {
+            let ranges = try SubordinateIDs.ofInvokingUser()
+            if ranges.users.isEmpty { throw IDMapError.noSubordinateRange(user: "you", file: "/etc/subuid") }
+        } catch {
+            throw EngineError("\(error)", code: .engine)
+        }
     }
 
     private static func pull(_ request: RunRequest, _ engine: Engine, _ options: ProcessOptions) throws {

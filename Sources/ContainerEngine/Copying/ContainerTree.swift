@@ -16,10 +16,10 @@ public enum ContainerTree {
     public static func serve(_ text: String) -> Int32 {
         do {
             let request = try StrictJSONDecoder().decode(CopyRequest.self, from: Array(text.utf8))
-            if geteuid() != 0 {
-                try OwnerNamespace.enter(with: request.pid == 0 ? [.mount] : [])
-            } else if request.pid == 0 {
-                try Namespaces.unshare([.mount])
+            // A running container is entered as the invoking user, who owns its namespaces: from an owner namespace of one's
+            // own, a sibling of the container's, its root could not be opened.
+            if request.pid == 0 {
+                if geteuid() != 0 { try OwnerNamespace.enter(with: [.mount]) } else { try Namespaces.unshare([.mount]) }
             }
             if request.pid == 0 {
                 try perform(request, RootDirectory(try mount(request.overlay)), maps: request.maps)

@@ -92,7 +92,7 @@ extension Engine {
         let request = CopyRequest(
             direction: direction, pid: pid, overlay: overlay, uidMappings: spec.linux?.uidMappings ?? [],
             gidMappings: spec.linux?.gidMappings ?? [])
-        let namespace = try OwnerNamespace.forTrees()
+        let namespace = pid == 0 ? try OwnerNamespace.forTrees() : OwnerNamespace(maps: nil, imageIDOffset: 0)
         let arguments = ["internal", "copy", String(decoding: try StrictJSONEncoder().encode(request), as: UTF8.self)]
         let shift = pid == 0 && overlay.idmapLowers ? try Self.userNamespace(request.maps) : nil
         let child = try namespace.start(

@@ -30,6 +30,26 @@ extension Engine {
             }
             try end(container, signal: .kill, timeout: 0)
         }
+        do throws(EngineError) {
+            try eraseLocked(container, volumes: volumes)
+        } catch {
+            // One that removes itself (--rm) may be gone by now, which is what was asked for.
+            if force, container.record.autoRemove, try isGone(container) { return }
+            throw error
+        }
+    }
+
+    /// Whether a container disappears within two seconds.
+    private func isGone(_ container: Container) throws(EngineError) -> Bool {
+        for _ in 0..<200 {
+            if try database.container(id: container.record.id) == nil { return true }
+            usleep(10_000)
+        }
+        return false
+    }
+
+    private func eraseLocked(_ container: Container, volumes: Bool) throws(EngineError) {
+        let name = container.record.name
         guard let lock = try takeLock(container, waiting: 10_000) else {
             throw EngineError("cannot remove container \"/\(name)\": another command is working on it", code: .failure)
         }
