@@ -34,6 +34,10 @@ def alive(pid):
     return state != "Z"
 
 
+def listed_as_running(t, container):
+    return container in t.coffer("ps", "-q", "--no-trunc").stdout
+
+
 def settled(t, what):
     """The check of all these tests: what `ps -a` lists is true; removing it leaves nothing."""
     for line in t.coffer("ps", "-a", "--no-trunc", "--format", "json").stdout.splitlines():
@@ -43,7 +47,9 @@ def settled(t, what):
             continue  # Its program ended meanwhile, and --rm removed it: the check below finds what stays.
         state = json.loads(looked.stdout)[0]["State"]
         if state["Status"] in ("running", "paused"):
-            t.true(alive(state["Pid"]), f"{what}: listed as {state['Status']}, and process {state['Pid']} is gone")
+            # The program is a short one: it may end between the listing and this look, but then the next listing says so.
+            t.true(alive(state["Pid"]) or wait_until(lambda: not listed_as_running(t, row["ID"]), 1),
+                   f"{what}: listed as {state['Status']}, and process {state['Pid']} is gone")
         t.coffer("rm", "-f", row["ID"])
     left = wait_until(lambda: not Snapshot([t.world.directory]).added_since(t.before), 3)
     if not left:
