@@ -21,6 +21,7 @@ struct MonitorSession: ~Copyable {
     private var pendingInput: [UInt8] = []
     private var closesInput = false
     private let addresses: AddressWatch?
+    private var footprint = MemoryFootprint()
 
     /// Reads the bundle, which is the working directory, and starts the payload.
     static func start(bundle: String, client: consuming FileDescriptor) throws -> MonitorSession {
@@ -129,7 +130,7 @@ struct MonitorSession: ~Copyable {
     mutating func run() throws {
         try server.broadcast(.started(pid: container.hostPid))
         try Credentials.setDumpable(false)
-        MemoryFootprint.shrink()
+        footprint = MemoryFootprint()
         while try serveOnce() {}
         try finish()
     }
@@ -156,7 +157,7 @@ struct MonitorSession: ~Copyable {
     private mutating func serveOnce() throws -> Bool {
         var list = watched()
         let clients = server.clients
-        try retrying("poll") { poll(&list, nfds_t(list.count), -1) }
+        try footprint.poll(&list)
         if list[2].revents != 0 { try relay(.stdout) }
         if list[3].revents != 0 { try relay(.stderr) }
         if list[4].revents != 0 { writeInput() }
