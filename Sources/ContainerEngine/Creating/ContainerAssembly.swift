@@ -31,6 +31,10 @@ struct ContainerAssembly {
         notes += resolution.notes.filter { !$0.contains("shared") }
         if !resolution.relaxations.isEmpty {
             try engine.database.setRelaxations(resolution.relaxations.map(Self.text), of: record, details)
+            // What opens everything at once says at once what it opens; the rest is in `inspect` and `--explain`.
+            if details.request.security.privileged {
+                notes += resolution.relaxations.map { "loosened by " + Self.text($0) }
+            }
         }
         return notes
     }

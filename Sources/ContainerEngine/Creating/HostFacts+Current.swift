@@ -9,8 +9,9 @@ extension HostFacts {
         if uname(&names) != 0 { throw EngineError("uname: \(KernelError.last("uname").reason)") }
         let release = withUnsafeBytes(of: &names.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         guard let kernel = KernelVersion(release) else { throw EngineError("the kernel's version \(release) cannot be read") }
-        if kernel < KernelVersion(major: 5, minor: 12) {
-            throw EngineError("the kernel is Linux \(release)", remedy: "Coffer needs Linux 5.12 or newer")
+        if kernel < KernelVersion(major: 5, minor: 19) {
+            // Overlay over idmapped layers; before that, no container could have an ID range of its own without a copy.
+            throw EngineError("the kernel is Linux \(release)", remedy: "Coffer needs Linux 5.19 or newer")
         }
         var limit = rlimit()
         if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 {

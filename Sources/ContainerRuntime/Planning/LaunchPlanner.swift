@@ -35,6 +35,11 @@ public enum LaunchPlanner {
         var namespaces = try NamespacePlan(linux)
         let networkInside = ext?.networkNamespaceInside ?? false
         if networkInside { namespaces.new.removeAll { $0 == "net" } }
+        if networkInside, case .outbound(let network)? = ext?.network, network.closeHost {
+            throw PlanError(
+                "NET_ADMIN and NET_RAW would let the container change the rules that close the host to it: "
+                    + "use --network none, or leave the capability out")
+        }
         var steps: [LaunchStep] = [.namespaces(new: namespaces.new, joined: namespaces.joined)]
         if namespaces.makesUserNamespace { steps.append(try identityMaps(linux)) }
         if let group = controlGroup(linux, ext, facts) { steps.append(.controlGroup(group)) }
