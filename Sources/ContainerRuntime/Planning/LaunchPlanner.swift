@@ -32,9 +32,9 @@ public enum LaunchPlanner {
         try validate(spec)
         guard let process = spec.process else { throw PlanError("config.json has no process: nothing to run") }
         let linux = spec.linux ?? RuntimeSpec.Linux()
-        var namespaces = try NamespacePlan(linux)
+        let namespaces = try NamespacePlan(linux)
         let networkInside = ext?.networkNamespaceInside ?? false
-        if networkInside { namespaces.new.removeAll { $0 == "net" } }
+        // A has a network namespace all the same, which nobody uses: sysfs can only be mounted by the owner of the current one.
         if networkInside, case .outbound(let network)? = ext?.network, network.closeHost {
             throw PlanError(
                 "NET_ADMIN and NET_RAW would let the container change the rules that close the host to it: "
@@ -122,10 +122,8 @@ public enum LaunchPlanner {
     private static func systemControls(
         _ linux: RuntimeSpec.Linux, _ namespaces: NamespacePlan, networkInside: Bool
     ) throws -> [(step: LaunchStep, inside: Bool)] {
-        var known = namespaces
-        if networkInside { known.new.append("net") }
-        return try (linux.sysctl ?? [:]).sorted { $0.key < $1.key }.map { key, value in
-            (.systemControl(key: try systemControl(key, known), value: value), networkInside && key.hasPrefix("net."))
+        try (linux.sysctl ?? [:]).sorted { $0.key < $1.key }.map { key, value in
+            (.systemControl(key: try systemControl(key, namespaces), value: value), networkInside && key.hasPrefix("net."))
         }
     }
 
