@@ -72,6 +72,14 @@ def containers_do_not_see_each_others_files(t):
 
 
 @test()
+def named_volumes_are_writable_and_keep_their_files(t):
+    image = t.debian()
+    t.coffer("run", "--rm", "--network", "none", "-v", "kept:/data", image, "sh", "-c", "echo of a container > /data/file")
+    found = t.coffer("run", "--rm", "--network", "none", "-v", "kept:/data", image, "sh", "-c", "stat -c %u /data/file; cat /data/file")
+    t.equal(found.stdout.split("\n")[:2], ["0", "of a container"])
+
+
+@test()
 def volumes_mounts_and_labels_in_inspect(t):
     directory = t.directory()
     container = t.start("--name", "shown", "-v", f"{directory}:/data:ro", "--label", "a=b", t.debian(), "sleep", "300")

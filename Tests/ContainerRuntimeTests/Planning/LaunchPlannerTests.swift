@@ -89,6 +89,59 @@ struct LaunchPlannerTests {
         #expect(!with.steps.contains(.resourceLimit(name: "RLIMIT_NPROC", soft: 77, hard: 77)))
     }
 
+    private func ext(network: NetworkPolicy, inside: Bool, initProcess: Bool = false) -> BundleExtension {
+        BundleExtension(
+            root: .directory, lockMounts: false, landlock: nil, network: network, stdio: StandardStreams(stdinOpen: false), log: nil,
+            exitCommand: nil, initProcess: initProcess, userSpec: nil, networkNamespaceInside: inside, preferredSteps: [],
+            cgroupRequired: false)
+    }
+
+    @Test("Capabilities over the network and rules that close the host exclude each other")
+    func networkInside() throws {
+        let outbound = NetworkPolicy.outbound(
+            OutboundNetwork(ports: [], pastaPath: "/usr/bin/pasta", dnsForwardAddress: nil, closeHost: true))
+        #expect(throws: PlanError.self) { try LaunchPlanner.plan(spec(), ext(network: outbound, inside: true), facts: facts) }
+        #expect(try LaunchPlanner.plan(spec(), ext(network: .none, inside: true), facts: facts).violations == [])
+        let plan = try LaunchPlanner.plan(spec(), ext(network: outbound, inside: false), facts: facts)
+        #expect(plan.steps.contains { $0.kind == .egressRules })
+    }
+
+    @Test("--init binds the runtime on /dev, where no image has anything, and runs the program through it")
+    func initProcess() throws {
+        let plan = try LaunchPlanner.plan(
+            spec(), ext(network: .none, inside: false, initProcess: true),
+            facts: LaunchFacts(hasControlGroups: true, bundle: "/bundle", program: "/opt/coffer-runtime"))
+        #expect(plan.steps.last == .execute(arguments: ["/dev/coffer-init", "init", "--", "true"], environment: []))
+        let mount = plan.steps.compactMap { step -> MountStep? in if case .mount(let mount) = step { mount } else { nil } }.last
+        #expect(mount?.source == .bind(path: "/opt/coffer-runtime", recursive: false))
+        #expect(mount?.setAttributes == 0x7, "read-only, nosuid, nodev")
+    }
+
+    @Test("A mount is ID-mapped by the container's own maps or not at all")
+    func mappedMounts() {
+        func bind(_ options: [String], _ maps: [RuntimeSpec.IDMapping]?) -> RuntimeSpec.Mount {
+            RuntimeSpec.Mount(
+                destination: "/v", type: "bind", source: "/srv", options: ["bind"] + options, uidMappings: maps, gidMappings: maps)
+        }
+        let maps = [RuntimeSpec.IDMapping(containerID: 0, hostID: 100_000, size: 65536)]
+        let withUserNamespace: (inout RuntimeSpec) -> Void = { spec in
+            spec.linux?.namespaces?.append(.init(type: .user, path: nil))
+            spec.linux?.uidMappings = maps
+            spec.linux?.gidMappings = maps
+        }
+        #expect(problem { $0.mounts = [bind(["idmap"], nil)] }?.contains("needs a user namespace") == true)
+        #expect(
+            problem {
+                withUserNamespace(&$0)
+                $0.mounts = [bind(["idmap"], maps)]
+            } == nil)
+        #expect(
+            problem {
+                withUserNamespace(&$0)
+                $0.mounts = [bind(["idmap"], [.init(containerID: 0, hostID: 5, size: 1)])]
+            }?.contains("other than the container's") == true)
+    }
+
     @Test("Mount options by table")
     func mountOptions() {
         let options = MountOptions(["ro", "nosuid", "rbind", "rslave", "size=64m", "mode=1777", "tmpcopyup"])
