@@ -203,3 +203,16 @@ def what_was_applied_is_shown(t):
     for step in ("seccomp", "landlock", "capabilities"):
         t.contains(text.lower(), step)
     t.true("applied" in text, "no step says that it was applied")
+
+
+@test()
+def nothing_is_mounted_inside_proc(t):
+    """CVE-2019-16884 and its kin: a file that covers one of /proc, by name or through a link of the image's."""
+    directory = t.directory()
+    (directory / "file").write_text("fake")
+    for target in ("/proc/self/attr/exec", "/proc/sys/kernel/core_pattern"):
+        result = t.coffer("run", "--rm", "--network", "none", "-v", f"{directory}/file:{target}", t.debian(), "true", code=125)
+        t.contains(result.stderr, "inside /proc")
+    # What lxcfs serves may be covered.
+    shown = t.coffer("run", "--rm", "--network", "none", "-v", f"{directory}/file:/proc/uptime:ro", t.debian(), "cat", "/proc/uptime")
+    t.equal(shown.stdout, "fake")

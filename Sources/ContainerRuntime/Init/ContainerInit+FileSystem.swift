@@ -81,9 +81,22 @@ extension ContainerInit {
         }
     }
 
+    /// What may be mounted over in the container's own procfs: what lxcfs serves, as runc has it.
+    private static let coverable = [
+        "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime", "/proc/loadavg",
+        "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
+    ]
+
+    /// Resolved in the root. A mount point that turns out to lie in the procfs, by whatever links, is refused: programs and
+    /// runtimes write there and would write into the mounted file (CVE-2019-16884, CVE-2023-27561, CVE-2025-52881).
     private func mountPoint(_ path: String, directory: Bool) throws -> FileDescriptor {
-        if directory { return try root.makeDirectories(path) }
-        return try root.makeFile(path)
+        let target = directory ? try root.makeDirectories(path) : try root.makeFile(path)
+        let raw = target.rawValue
+        let isProcess = try retrying("fstatfs", path) { cl_filesystem_magic(raw) } == 0x9fa0
+        if isProcess, path != "/proc", !Self.coverable.contains(path) {
+            throw LaunchFailure(.mount, "\(path) lies inside /proc of the container: nothing may be mounted there", subject: path)
+        }
+        return target
     }
 
     private mutating func mountFileSystem(_ mount: MountStep, _ type: String, _ options: [MountOption], _ index: Int) throws {
