@@ -28,24 +28,27 @@ extension Engine {
                     "cannot remove container \"/\(name)\": container is \(word)",
                     remedy: "stop the container before removing or force remove", code: .failure)
             }
-            try end(container, signal: .kill, timeout: 0)
         }
         do throws(EngineError) {
+            if container.status.isRunning { try end(container, signal: .kill, timeout: 0) }
             try eraseLocked(container, volumes: volumes)
         } catch {
-            // One that removes itself (--rm) may be gone by now, which is what was asked for.
-            if force, container.record.autoRemove, try isGone(container) { return }
+            // One that removes itself (--rm), or of a command that was killed on its way, may be gone: that is what was asked for.
+            if force, try isGone(container) { return }
             throw error
         }
     }
 
-    /// Whether a container disappears within two seconds.
+    /// Whether a container disappears within a second. A row whose directory is missing after that belongs to a command that
+    /// was killed between the two: it goes now.
     private func isGone(_ container: Container) throws(EngineError) -> Bool {
-        for _ in 0..<200 {
+        for _ in 0..<120 {
             if try database.container(id: container.record.id) == nil { return true }
             usleep(10_000)
         }
-        return false
+        guard access(container.directory.lock, F_OK) != 0, errno == ENOENT else { return false }
+        try erase(container.record)
+        return true
     }
 
     private func eraseLocked(_ container: Container, volumes: Bool) throws(EngineError) {
