@@ -30,9 +30,6 @@ public struct LaunchPlan: Sendable, Equatable {
         self.preferred = preferred
     }
 
-    /// Steps that the parent takes.
-    public var parentSteps: [LaunchStep] { steps.filter { $0.kind < .mountNamespace } }
-
     /// A user namespace is made or joined.
     public var hasUserNamespace: Bool {
         steps.contains {

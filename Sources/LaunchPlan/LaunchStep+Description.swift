@@ -58,7 +58,7 @@ extension LaunchStep: CustomStringConvertible {
 }
 
 /// A mask as /proc/PID/status prints it: 16 digits.
-func hexadecimal(_ mask: UInt64) -> String {
+public func hexadecimal(_ mask: UInt64) -> String {
     let digits = String(mask, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
 }

@@ -67,7 +67,6 @@ struct ParsedOptions {
 /// Options before the command.
 struct GlobalOptions {
     var root: String
-    var usesDefaultRoot: Bool
 
     nonisolated(unsafe) private static var logFile: String?
     nonisolated(unsafe) private static var logsJSON = false
@@ -93,7 +92,6 @@ struct GlobalOptions {
         if parsed.isSet("systemd-cgroup") || parsed.value("cgroup-manager") == "systemd" {
             throw OptionError("the systemd cgroup manager is not supported yet: use --cgroup-manager cgroupfs")
         }
-        usesDefaultRoot = parsed.value("root") == nil
         root = parsed.value("root") ?? Self.defaultRoot
     }
 

@@ -86,7 +86,7 @@ extension ContainerInit {
         let lacking = (sets.bounding | sets.permitted) & ~available
         if lacking != 0 {
             // runtime-spec, "capabilities": one that cannot be granted is a warning, not a failure.
-            results.append(.init(step: index, result: .partial("not available here: \(hexadecimalMask(lacking))")))
+            results.append(.init(step: index, result: .partial("not available here: \(hexadecimal(lacking))")))
         }
         let permitted = sets.permitted & available
         try performing(.capabilities, "setting capabilities") {
@@ -146,10 +146,4 @@ struct ProcessStatus {
 
     subscript(name: String) -> String? { values[name[...]].map(String.init) }
     func mask(_ name: String) -> UInt64? { values[name[...]].flatMap { UInt64($0, radix: 16) } }
-}
-
-/// 16 hexadecimal digits, as the kernel prints capability sets.
-func hexadecimalMask(_ mask: UInt64) -> String {
-    let digits = String(mask, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
 }
