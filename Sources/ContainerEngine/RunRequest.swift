@@ -104,4 +104,10 @@ public struct SecurityRequest: Codable, Sendable, Equatable {
     public var cgroupParent: String?
 
     public init() {}
+
+    /// Where below each hierarchy a container's cgroup is.
+    func cgroupPath(of id: String) -> String {
+        let parent = (cgroupParent ?? "coffer").split(separator: "/").filter { $0 != ".." && $0 != "." }
+        return "/" + (parent + [Substring(id)]).joined(separator: "/")
+    }
 }

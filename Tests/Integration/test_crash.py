@@ -155,3 +155,15 @@ def killing_pasta_or_init_is_seen(t):
     os.kill(t.inspect(container)["State"]["Pid"], signal.SIGKILL)
     t.equal(t.coffer("wait", container).stdout.strip(), "137", "exit code")
     settled(t, "program killed")
+
+
+@test()
+def an_unfinished_start_is_cleaned_up_whatever_its_files_hold(t):
+    """A `run` that was killed while it wrote its bundle: nothing of it is needed to take it away."""
+    container = t.coffer("create", "--network", "none", t.debian(), "true").stdout.strip()
+    (t.world.state / "containers" / container / "config.json").write_text("")
+    t.contains(t.coffer("inspect", container, code=1).stderr, "config.json cannot be read")
+    with sqlite3.connect(t.world.state / "state.db") as database:
+        database.execute("update containers set phase = 'launching'")
+    t.equal(t.coffer("ps", "-a", "-q").stdout, "", "containers")
+    settled(t, "unfinished start")

@@ -91,7 +91,7 @@ struct ContainerAssembly {
             consoleSize: request.terminal ? RawTerminal.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil,
             hostname: details.hostname, rootSource: .overlay(overlay), stdinOpen: request.stdinOpen,
             logPath: directory.log, exitCommand: request.autoRemove && !hasClient ? try exitCommand() : nil, initProcess: request.initProcess,
-            cgroupsPath: cgroupPath, annotations: request.annotations,
+            cgroupsPath: details.request.security.cgroupPath(of: record.id), annotations: request.annotations,
             pastaPath: details.network == .outbound ? try PastaProgram.locate() : "", dnsForwardAddress: files.dnsForwardAddress,
             cgroupRequired: engine.root.isRootful && requiresControlGroup)
     }
@@ -99,11 +99,6 @@ struct ContainerAssembly {
     /// What the monitor runs when the container has ended and no client is there to remove it.
     private func exitCommand() throws(EngineError) -> [String] {
         [try RuntimeProgram.ownPath(), "internal", "remove-ended", engine.root.path, record.id]
-    }
-
-    private var cgroupPath: String {
-        guard let parent = details.request.security.cgroupParent else { return "/coffer/\(record.id)" }
-        return "/" + parent.split(separator: "/").filter { $0 != ".." && $0 != "." }.joined(separator: "/") + "/\(record.id)"
     }
 
     /// A limit that the user named must hold; one that only the level names may be reported as missing.
@@ -143,19 +138,14 @@ struct ContainerAssembly {
             var log = bundle.extension
             if details.request.logDriver == .none { log.log = nil }
             let encoder = StrictJSONEncoder()
-            try Self.write(try encoder.encode(bundle.spec), directory.config)
-            try Self.write(try encoder.encode(log), directory.bundleExtension)
+            // In one step each: who is killed here leaves the whole file or none.
+            try replaceFile(directory.config, with: try encoder.encode(bundle.spec))
+            try replaceFile(directory.bundleExtension, with: try encoder.encode(log))
         } catch let error as KernelError {
             throw EngineError("the container's configuration cannot be written: \(error)", remedy: Engine.remedy(error))
         } catch {
             throw EngineError("the container's configuration cannot be written: \(error)")
         }
-    }
-
-    private static func write(_ bytes: [UInt8], _ path: String) throws(KernelError) {
-        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-        try file.writeAll(bytes)
-        try file.close()
     }
 
     private func publishedPortNotes() -> [String] {

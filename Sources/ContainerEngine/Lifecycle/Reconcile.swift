@@ -58,7 +58,7 @@ extension Engine {
             }
             return Container(record: current, directory: directory, status: .exited(state))
         }
-        try killLeftovers(state, directory)
+        try killLeftovers(state, current)
         if current.autoRemove {
             try erase(current)
             return nil
@@ -90,8 +90,8 @@ extension Engine {
 
     /// Ends what a dead monitor may have left: whoever is in its cgroups, and its recorded processes if they still are the
     /// ones that were recorded (start times differ when a PID is used again).
-    func killLeftovers(_ state: RuntimeState?, _ directory: ContainerDirectory) throws(EngineError) {
-        let planned = try plannedGroups(directory)
+    func killLeftovers(_ state: RuntimeState?, _ record: ContainerRecord) throws(EngineError) {
+        let planned = try plannedGroups(record)
         do {
             if let state, state.bootID == Self.bootID() {
                 for (pid, ticks) in [(state.monitorPid, state.monitorStartTicks), (state.pid, state.pidStartTicks)] where pid > 1 {
@@ -106,12 +106,11 @@ extension Engine {
         }
     }
 
-    /// The cgroups that the bundle asks for and that exist: a monitor that died between making them and writing its state
-    /// has left them without a word.
-    private func plannedGroups(_ directory: ContainerDirectory) throws(EngineError) -> [String] {
-        guard root.isRootful, let spec = try BundleFiles.load(RuntimeSpec.self, directory.config),
-            let path = spec.linux?.cgroupsPath, path.hasPrefix("/"), !path.split(separator: "/").contains("..")
-        else { return [] }
+    /// The cgroups that the container was to have and that exist: a monitor that died between making them and writing its
+    /// state has left them without a word. The row knows their names; the bundle may be incomplete, or changed since.
+    private func plannedGroups(_ record: ContainerRecord) throws(EngineError) -> [String] {
+        guard root.isRootful else { return [] }
+        let path = try ContainerDetails(decoding: record.details, of: record.name).request.security.cgroupPath(of: record.id)
         do {
             return try CgroupMounts.detect().controllers.values.map { $0 + path }.filter { access($0, F_OK) == 0 }
         } catch {
