@@ -44,6 +44,10 @@ let package = Package(
             resources: [.embedInCode("Levels")], swiftSettings: strict),
 
         .target(
+            name: "Exposure", dependencies: ["Confinement", "OCISpec", "Rendering", "StrictJSON"],
+            resources: [.embedInCode("Data")], swiftSettings: strict),
+
+        .target(
             name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON"],
             swiftSettings: strict),
         .target(
@@ -67,14 +71,14 @@ let package = Package(
         .target(
             name: "ContainerEngine",
             dependencies: [
-                "ImageStore", "Confinement", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "CLinux", "OCISpec", "Rendering",
+                "ImageStore", "Confinement", "ContainerRuntime", "Exposure", "LaunchPlan", "LinuxKernel", "CLinux", "OCISpec", "Rendering",
                 "StrictJSON", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: strict),
 
         .executableTarget(
             name: "coffer",
             dependencies: [
-                "ContainerEngine", "Registry", "ImageStore", "Confinement", "Rendering", "LaunchPlan", "LinuxKernel",
+                "ContainerEngine", "Registry", "ImageStore", "Confinement", "Exposure", "Rendering", "LaunchPlan", "LinuxKernel",
                 "OCISpec", "StrictJSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict,
@@ -101,6 +105,7 @@ let package = Package(
         .testTarget(name: "RenderingTests", dependencies: ["Rendering", "StrictJSON"]),
         .testTarget(name: "LaunchPlanTests", dependencies: ["LaunchPlan", "OCISpec"]),
         .testTarget(name: "ConfinementTests", dependencies: ["Confinement", "LinuxKernel", "OCISpec", "StrictJSON"]),
+        .testTarget(name: "ExposureTests", dependencies: ["Exposure", "Confinement", "OCISpec", "Rendering", "StrictJSON"]),
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CISAL", "CZstd"]),

@@ -1,0 +1,62 @@
+import Rendering
+import StrictJSON
+
+/// The forms in which reports are printed.
+public enum ReportFormat: String, Sendable, CaseIterable {
+    case table, json
+}
+
+extension ReportFormat {
+    /// The reports as text that ends with a newline, the most exposed first.
+    public func render(_ reports: [ExposureReport]) -> String {
+        let ranked = reports.sorted { $0.score > $1.score }
+        return switch self {
+        case .table: ranked.count == 1 ? ReportText.page(ranked[0]) : ReportText.ranking(ranked)
+        case .json:
+            JSONWriter.pretty.text(ranked.count == 1 ? ranked[0].json : .array(ranked.map(\.json))) + "\n"
+        }
+    }
+}
+
+/// Reports for people at a terminal. Names come from images and strangers: what a terminal would obey is made visible.
+enum ReportText {
+    /// One line for a target.
+    static func line(_ report: ExposureReport) -> String {
+        var text = "\(HumanUnits.printable(report.target))  \(report.figure) \(report.band.rawValue)"
+        if let systemd = report.systemd { text += "  (systemd's own model: \(systemd.figure) \(systemd.band.rawValue))" }
+        if let worst = report.worst {
+            text += "   worst: \(HumanUnits.printable(worst.text)) (+\(points(worst.points)))"
+            if !worst.remedy.isEmpty { text += "   mend: \(HumanUnits.printable(worst.remedy))" }
+        }
+        return text
+    }
+
+    static func points(_ value: Double) -> String {
+        let tenths = Int((value * 10).rounded())
+        return tenths == 0 && value > 0 ? "<0.1" : "\(tenths / 10).\(tenths % 10)"
+    }
+
+    /// One target: the line, then everything that costs something.
+    static func page(_ report: ExposureReport) -> String {
+        let open = report.factors.filter { $0.points > 0 || !$0.unknown.isEmpty }
+        var rows = [["POINTS", "FACTOR", "WHY", "MEND"]]
+        for factor in open {
+            let why = factor.unknown.isEmpty ? factor.text : "unknown (\(factor.unknown)), counted as the worst"
+            rows.append(["+" + points(factor.points), factor.id, why, factor.remedy].map { HumanUnits.printable($0) })
+        }
+        let closed = report.factors.count - open.count
+        let table = open.isEmpty ? "" : "\n" + Table.layOut(rows)
+        return line(report) + "\n" + table + "\n\(open.count) of \(report.factors.count) factors are open, \(closed) are closed\n"
+    }
+
+    /// Several targets, the most exposed first.
+    static func ranking(_ reports: [ExposureReport]) -> String {
+        if reports.isEmpty { return "" }
+        var rows = [["TARGET", "EXPOSURE", "BAND", "WORST", "MEND"]]
+        for report in reports {
+            let worst = report.worst.map { "\($0.text) (+\(points($0.points)))" } ?? ""
+            rows.append([report.target, report.figure, report.band.rawValue, worst, report.worst?.remedy ?? ""].map { HumanUnits.printable($0) })
+        }
+        return Table.layOut(rows)
+    }
+}
