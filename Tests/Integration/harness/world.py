@@ -54,6 +54,9 @@ class World:
             "XDG_RUNTIME_DIR": str(self.directory / "runtime"),
         }
         (self.directory / "runtime").mkdir(mode=0o700)
+        if os.geteuid() != 0 and os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+            # A user's own systemd, where the tests run in a session of one.
+            self.environment["DBUS_SESSION_BUS_ADDRESS"] = os.environ["DBUS_SESSION_BUS_ADDRESS"]
 
     @property
     def is_root(self):
