@@ -103,7 +103,7 @@ let package = Package(
         .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel"]),
         .testTarget(name: "OCISpecTests", dependencies: ["OCISpec", "StrictJSON"]),
         .testTarget(name: "RenderingTests", dependencies: ["Rendering", "StrictJSON"]),
-        .testTarget(name: "LaunchPlanTests", dependencies: ["LaunchPlan", "OCISpec"]),
+        .testTarget(name: "LaunchPlanTests", dependencies: ["LaunchPlan", "OCISpec", "StrictJSON"]),
         .testTarget(name: "ConfinementTests", dependencies: ["Confinement", "LinuxKernel", "OCISpec", "StrictJSON"]),
         .testTarget(name: "ExposureTests", dependencies: ["Exposure", "Confinement", "OCISpec", "Rendering", "StrictJSON"]),
         .testTarget(

@@ -2,10 +2,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
-#include <malloc.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/vfs.h>
 
 int cl_send_descriptor(int socket, const void *data, size_t length, int descriptor) {
@@ -50,12 +47,4 @@ int64_t cl_peer_user(int socket) {
     struct ucred peer;
     socklen_t length = sizeof peer;
     return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 ? -1 : (int64_t)peer.uid;
-}
-
-void cl_trim_heap(void) { malloc_trim(0); }
-
-int cl_poll_lean(struct pollfd *list, unsigned length, const uintptr_t *starts, const size_t *lengths, const int *advice,
-                 unsigned count) {
-    for (unsigned index = 0; index < count; index++) madvise((void *)starts[index], lengths[index], advice[index]);
-    return poll(list, length, -1);
 }

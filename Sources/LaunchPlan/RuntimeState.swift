@@ -1,3 +1,5 @@
+import StrictJSON
+
 /// What the monitor writes as `state.json`: the container's dynamic state. The monitor is its only writer.
 public struct RuntimeState: Codable, Sendable, Equatable {
     public static let fileName = "state.json"
@@ -46,5 +48,25 @@ public struct RuntimeState: Codable, Sendable, Equatable {
         self.outcomes = outcomes
         self.bootID = bootID
         self.ipAddress = ipAddress
+    }
+}
+
+extension RuntimeState {
+    /// The state.json of a container that has ended, made of the one from when it was started.
+    ///
+    /// By the document, not by type: a monitor that decodes no type while its container runs stays small, and decoding the first
+    /// one costs a millisecond.
+    ///
+    /// - Parameter finishedAt: nanoseconds since the epoch.
+    /// - Throws: `JSONSyntaxError` or `InitMessageError.unexpected` when `document` is no state.
+    public static func ended(_ document: [UInt8], exitCode: Int32, oomKilled: Bool, finishedAt: Int64) throws -> [UInt8] {
+        guard var object = try JSONParser().parse(document).object, object["status"] == .string(Status.running.rawValue) else {
+            throw InitMessageError.unexpected
+        }
+        object["status"] = .string(Status.exited.rawValue)
+        object["exitCode"] = .number(JSONNumber(exitCode))
+        object["oomKilled"] = .bool(oomKilled)
+        object["finishedAt"] = .number(JSONNumber(finishedAt))
+        return JSONWriter.compact.write(.object(object))
     }
 }

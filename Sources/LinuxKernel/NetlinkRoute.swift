@@ -127,6 +127,12 @@ public struct AddressSubscription: ~Copyable, Sendable {
         socket = try NetlinkSocket(.route, groups: Self.addresses | (withRoutes ? Self.routes : 0))
     }
 
+    /// Takes over what another process has subscribed to.
+    public init(owning descriptor: consuming FileDescriptor) { socket = NetlinkSocket(owning: descriptor) }
+
+    /// Gives the subscription up, to be handed to another process.
+    public consuming func release() -> FileDescriptor { socket.releaseDescriptor() }
+
     /// Readable when there is something to `drain()`.
     public var pollDescriptor: Int32 { socket.descriptor.rawValue }
 

@@ -6,6 +6,12 @@ public struct ChildProcess: ~Copyable, Sendable {
     /// The PID as the caller's pid namespace numbers it.
     public let pid: Int32
     public let pidfd: FileDescriptor
+
+    /// - Parameter pidfd: names the child `pid`.
+    public init(pid: Int32, pidfd: consuming FileDescriptor) {
+        self.pid = pid
+        self.pidfd = pidfd
+    }
 }
 
 /// How a process ended.

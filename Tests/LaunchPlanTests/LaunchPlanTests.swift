@@ -1,4 +1,5 @@
 import OCISpec
+import StrictJSON
 import Testing
 
 @testable import LaunchPlan
@@ -98,5 +99,33 @@ struct MessageTests {
     @Test("Frames that cannot be", arguments: [[], [2, 1], [7], [1, 0]] as [[UInt8]])
     func badFrames(_ bytes: [UInt8]) {
         #expect(throws: (any Error).self) { try AttachFrame(fromClient: bytes) }
+    }
+}
+
+@Suite("The state of a container that has ended")
+struct EndedStateTests {
+    private static let running = RuntimeState(
+        status: .running, pid: 12, pidStartTicks: 1, monitorPid: 11, monitorStartTicks: 1, startedAt: 1_700_000_000_000_000_001, finishedAt: 0,
+        exitCode: 0, oomKilled: false, cgroupPaths: ["/sys/fs/cgroup/a \"b\""],
+        outcomes: [StepOutcome(step: "mount", detail: "ü", result: .partial("less")), StepOutcome(step: "seccomp", detail: "", result: .applied)],
+        bootID: "b", ipAddress: "10.0.0.2")
+
+    @Test("It is the one from the start, but for the end")
+    func end() throws {
+        var expected = Self.running
+        expected.status = .exited
+        expected.exitCode = 137
+        expected.oomKilled = true
+        expected.finishedAt = .max
+        let document = try RuntimeState.ended(
+            try StrictJSONEncoder().encode(Self.running), exitCode: 137, oomKilled: true, finishedAt: .max)
+        #expect(try StrictJSONDecoder().decode(RuntimeState.self, from: document) == expected)
+    }
+
+    @Test("What is no state of a running container is refused", arguments: ["", "[]", "{}", #"{"status":"exited"}"#])
+    func noState(_ text: String) {
+        #expect(throws: (any Error).self) {
+            try RuntimeState.ended(Array(text.utf8), exitCode: 0, oomKilled: false, finishedAt: 1)
+        }
     }
 }

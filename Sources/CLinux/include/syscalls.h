@@ -173,13 +173,10 @@ static inline int cl_mknodat(int dirfd, const char *name, unsigned mode, uint64_
 }
 // User ID of a unix socket's peer (SO_PEERCRED), or -1.
 int64_t cl_peer_user(int socket);
-// Gives free heap back to the kernel (malloc_trim(3)).
-void cl_trim_heap(void);
-// Gives `count` mappings of file pages back by the advice of each (madvise(2)), then waits (poll(2)) without a limit. In C, and one function: what runs
-// between dropping the program's own pages and falling asleep is faulted in again, 64 kB at a time.
+// Gives free heap and the clean pages of the program's own file back, then waits (poll(2)) without a limit: the kernel reads such pages again from the
+// file when they are touched. `pagemap` is /proc/self/pagemap, opened.
 struct pollfd;
-int cl_poll_lean(struct pollfd *list, unsigned length, const uintptr_t *starts, const size_t *lengths, const int *advice,
-                 unsigned count);
+int cl_poll_lean(struct pollfd *list, unsigned length, int pagemap);
 // The file system's magic number (statfs(2)), or -1.
 long cl_filesystem_magic(int fd);
 // Sends one byte of data with one descriptor (SCM_RIGHTS, unix(7)).

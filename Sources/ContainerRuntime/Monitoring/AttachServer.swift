@@ -63,7 +63,11 @@ struct AttachServer: ~Copyable {
     /// Sends to everyone, as far as they take it now.
     mutating func broadcast(_ frame: AttachFrame) throws {
         if clients.isEmpty { return }
-        let packet = try frame.encoded()
+        broadcast(packet: try frame.encoded())
+    }
+
+    /// Sends a packet that is encoded already.
+    mutating func broadcast(packet: [UInt8]) {
         for client in clients { client.queue.append(packet) }
         flush()
     }

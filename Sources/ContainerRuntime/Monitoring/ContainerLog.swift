@@ -18,16 +18,16 @@ struct ContainerLog: ~Copyable {
     /// A line without an end is written in parts of this many bytes, as Docker does.
     private static let partialLimit = 16384
 
-    static func open(_ policy: LogPolicy) throws -> ContainerLog {
-        let file = try FileDescriptor.open(policy.path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, mode: 0o600)
-        let size = Int(try file.status().st_size)
-        return ContainerLog(policy: policy, file: file, size: size)
+    /// Opens the current file of a log, or makes it.
+    static func openFile(_ policy: LogPolicy) throws(KernelError) -> FileDescriptor {
+        try FileDescriptor.open(policy.path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, mode: 0o600)
     }
 
-    private init(policy: LogPolicy, file: consuming FileDescriptor, size: Int) {
+    /// - Parameter file: what `openFile` gave.
+    init(_ policy: LogPolicy, file: consuming FileDescriptor) throws(KernelError) {
+        size = Int(try file.status().st_size)
         self.policy = policy
         self.file = file
-        self.size = size
     }
 
     /// Logs what the payload wrote; lines without an end wait for it.
@@ -38,13 +38,13 @@ struct ContainerLog: ~Copyable {
         var start = 0
         for index in bytes.indices where bytes[index] == UInt8(ascii: "\n") {
             pending += bytes[start...index]
-            text += Self.line(pending, stream, time)
+            add(Self.line(pending, stream, time), to: &text)
             pending.removeAll(keepingCapacity: true)
             start = index + 1
         }
         pending += bytes[start...]
         while pending.count >= Self.partialLimit {
-            text += Self.line(Array(pending[..<Self.partialLimit]), stream, time)
+            add(Self.line(Array(pending[..<Self.partialLimit]), stream, time), to: &text)
             pending.removeFirst(Self.partialLimit)
         }
         partial[stream] = pending.isEmpty ? nil : pending
@@ -55,6 +55,15 @@ struct ContainerLog: ~Copyable {
     mutating func finish() {
         for (stream, bytes) in partial { write(Self.line(bytes, stream, Timestamp.now())) }
         partial = [:]
+    }
+
+    /// Collects lines for one write, but for no more than fits into the file.
+    private mutating func add(_ line: [UInt8], to text: inout [UInt8]) {
+        if size + text.count + line.count > policy.maxBytes {
+            write(text)
+            text.removeAll(keepingCapacity: true)
+        }
+        text += line
     }
 
     private mutating func write(_ text: [UInt8]) {
@@ -75,7 +84,7 @@ struct ContainerLog: ~Copyable {
             if rename(newer, older) != 0 && errno != ENOENT { throw KernelError.last("rename", newer) }
         }
         if policy.maxFiles <= 1 { unlink(policy.path) }
-        file = try FileDescriptor.open(policy.path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, mode: 0o600)
+        file = try Self.openFile(policy)
         size = Int(try file.status().st_size)
     }
 

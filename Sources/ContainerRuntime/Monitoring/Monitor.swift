@@ -30,12 +30,15 @@ public struct Monitor {
     private static func report(_ error: any Error) {
         let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
         do {
-            let packet = try AttachFrame.failed(failure).encoded()
-            try retrying("send") {
-                packet.withUnsafeBytes { send(clientDescriptor, $0.baseAddress, packet.count, Int32(MSG_NOSIGNAL)) }
-            }
+            try tell(try AttachFrame.failed(failure).encoded())
         } catch {
             writeStandardError("coffer-runtime: \(failure.message)\n")
+        }
+    }
+
+    private static func tell(_ packet: [UInt8]) throws(KernelError) {
+        try retrying("send") {
+            packet.withUnsafeBytes { send(clientDescriptor, $0.baseAddress, packet.count, Int32(MSG_NOSIGNAL)) }
         }
     }
 
@@ -89,14 +92,45 @@ public struct Monitor {
             try retrying("chdir", bundle) { chdir(bundle) }
             for number in [SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGQUIT] { signal(number, SIG_IGN) }
             try Credentials.setProcessName("coffer:[MON]")
+            let footprint = MemoryFootprint()
+            let monitorPid = try ownHostPid()
             let client = FileDescriptor(owning: try retrying("fcntl") { cl_fcntl(clientDescriptor, F_DUPFD_CLOEXEC, 5) })
-            var session = try MonitorSession.start(bundle: bundle, client: client)
-            close(clientDescriptor)
-            try session.run()
+            let server = try AttachServer.listen(starter: client)
+            let starting = try forkStartingProcess(bundle: bundle, monitorPid: monitorPid)
+            try Credentials.setDumpable(false)
+            switch try MonitoredPayload.receive(from: starting.channel) {
+            case .started(let payload):
+                close(clientDescriptor)
+                var session = try MonitorSession(payload, server: server, starting: starting, footprint: footprint)
+                try session.run()
+            case .failed(let packet):
+                try tell(packet)
+                _exit(125)
+            case .lost: _exit(125)  // by which everything dies; the engine finds a free lock
+            }
             _exit(0)
         } catch {
             report(error)
             _exit(125)
         }
+    }
+
+    private static func forkStartingProcess(bundle: String, monitorPid: Int32) throws -> StartingConnection {
+        let pair = try SocketPair()
+        let (ours, theirs) = pair.ends()
+        let channel = FileDescriptor(owning: ours)
+        switch try Processes.fork() {
+        case .child: StartingProcess.run(bundle: bundle, monitorPid: monitorPid, channel: theirs)
+        case .parent(let process):
+            close(theirs)
+            return StartingConnection(process, channel: channel)
+        }
+    }
+
+    /// The monitor's PID as the host numbers it: /proc is the host's, so its own entry there has that name.
+    private static func ownHostPid() throws -> Int32 {
+        var buffer = [CChar](repeating: 0, count: 32)
+        let length = try retrying("readlink", "/proc/self") { readlink("/proc/self", &buffer, 31) }
+        return Int32(String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)) ?? 0
     }
 }

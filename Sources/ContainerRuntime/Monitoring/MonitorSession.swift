@@ -7,12 +7,18 @@ import StrictJSON
 
 /// One container's life as its monitor sees it.
 struct MonitorSession: ~Copyable {
-    private let ext: BundleExtension
-    private let plan: LaunchPlan
-    private var container: LaunchedContainer
+    private let settings: MonitorSettings
+    /// The payload's first process.
+    private let process: ChildProcess
+    private let console: FileDescriptor
+    private let egressRules: FileDescriptor
+    /// state.json as it was when the payload was started. A descriptor, so that its loss does not lose how the payload ended.
+    private let startState: FileDescriptor
+    private let startedPacket: [UInt8]
     private var server: AttachServer
     private var log: ContainerLog?
-    private var state: RuntimeState
+    /// The process that started the payload, while there still is one.
+    private var starting: StartingConnection?
     /// What the payload writes: stdout and stderr, or the terminal; -1 when closed.
     private var output: Int32
     private var errorOutput: Int32
@@ -21,116 +27,42 @@ struct MonitorSession: ~Copyable {
     private var pendingInput: [UInt8] = []
     private var closesInput = false
     private let addresses: AddressWatch?
-    private var footprint = MemoryFootprint()
+    private let footprint: MemoryFootprint
 
-    /// Reads the bundle, which is the working directory, and starts the payload.
-    static func start(bundle: String, client: consuming FileDescriptor) throws -> MonitorSession {
-        let (spec, ext) = try Bundle.read(directory: ".")
-        guard let ext else { throw LaunchFailure(.namespaces, "\(bundle) has no \(BundleExtension.fileName)") }
-        // An ordinary user has no groups of v1 that are his own; asking would only earn an EACCES per controller.
-        let mounts = try CgroupMounts.detect()
-        let groups: CgroupMounts? = isRootless ? CgroupMounts(controllers: [:], unified: mounts.unified) : mounts
-        let facts = LaunchFacts(
-            hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle, program: try ownProgram())
-        let plan = try LaunchPlanner.plan(spec, ext, facts: facts)
-        let server = try AttachServer.listen(starter: client)
-        let log = try openLog(ext.log)
-        // Before the host's addresses are read for the first time: no change in between is lost.
-        var addresses: AddressWatch?
-        if case .outbound(let network) = ext.network, network.closeHost { addresses = try AddressWatch() }
-        let streams = try MonitorStreams(terminal: plan.terminal, stdinOpen: ext.stdio.stdinOpen)
-        var launcher = Launcher(plan: plan, network: ext.network, groups: groups, filterCache: filterCache(bundle))
-        if isRootless, mounts.mode == .v1 || mounts.mode == .hybrid {
-            launcher.groupsUnavailable = "control groups v1 cannot be delegated to an ordinary user"
-        } else if mounts.mode == .none {
-            launcher.groupsUnavailable = "no control group hierarchy is mounted"
-        }
-        var started: RuntimeState?
-        let container = try launcher.launch(standardStreams: streams.payload) { pid, outcomes, groupPaths, address in
-            let state = try runningState(pid, outcomes, groupPaths, address)
-            try store(state)
-            started = state
-        }
-        guard let started else { throw LaunchFailure(.execute, "the payload was not started") }
-        return MonitorSession(
-            ext: ext, plan: plan, container: container, server: server, log: log, state: started, streams: streams,
-            addresses: addresses)
-    }
-
-    private init(
-        ext: BundleExtension, plan: LaunchPlan, container: consuming LaunchedContainer, server: consuming AttachServer,
-        log: consuming ContainerLog?, state: RuntimeState, streams: MonitorStreams, addresses: AddressWatch?
-    ) {
-        self.ext = ext
-        self.plan = plan
+    init(
+        _ payload: consuming MonitoredPayload, server: consuming AttachServer, starting: StartingConnection,
+        footprint: consuming MemoryFootprint
+    ) throws {
+        settings = payload.settings
+        startedPacket = payload.started
+        let parts = payload.released()
+        process = ChildProcess(pid: parts.pid, pidfd: FileDescriptor(owning: parts.pidfd))
+        console = FileDescriptor(owning: parts.console)
+        egressRules = FileDescriptor(owning: parts.egressRules)
+        startState = FileDescriptor(owning: parts.state)
+        addresses = parts.addresses >= 0 ? AddressWatch(FileDescriptor(owning: parts.addresses)) : nil
         self.server = server
-        self.log = log
-        self.state = state
-        self.addresses = addresses
-        (input, output, errorOutput) = streams.ours
-        if plan.terminal {
-            output = container.console.rawValue
-            input = container.console.rawValue
-            cl_fcntl(output, F_SETFL, Int(O_RDWR | O_NONBLOCK))
+        self.starting = starting
+        self.footprint = footprint
+        (input, output, errorOutput) = (parts.input, parts.output, parts.errorOutput)
+        log = try Self.continueLog(settings.log, FileDescriptor(owning: parts.log))
+        if settings.terminal {
+            output = parts.console
+            input = parts.console
+            try retrying("fcntl") { cl_fcntl(parts.console, F_SETFL, Int(O_RDWR | O_NONBLOCK)) }
         }
-        self.container = container
     }
 
-    private static func openLog(_ policy: LogPolicy?) throws -> ContainerLog? {
+    private static func continueLog(_ policy: LogPolicy?, _ file: consuming FileDescriptor) throws(KernelError) -> ContainerLog? {
         guard let policy else { return nil }
-        return try ContainerLog.open(policy)
-    }
-
-    private static func ownProgram() throws(KernelError) -> String {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let length = try retrying("readlink", "/proc/self/exe") { readlink("/proc/self/exe", &buffer, 4095) }
-        return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    /// Compiled filters are shared by all containers of a state root: its `cache` directory, when the engine made one.
-    private static func filterCache(_ bundle: String) -> String? {
-        let directory = bundle + "/../../cache"
-        return access(directory, W_OK) == 0 ? directory : nil
-    }
-
-    private static var isRootless: Bool {
-        do {
-            let map = String(decoding: try readFile("/proc/self/uid_map", limit: 4096), as: UTF8.self)
-            return map.split(whereSeparator: { $0 == " " || $0 == "\n" }) != ["0", "0", "4294967295"]
-        } catch {
-            return true  // the smaller claim
-        }
-    }
-
-    private static func runningState(_ pid: Int32, _ outcomes: [StepOutcome], _ groupPaths: [String], _ address: String?) throws -> RuntimeState {
-        let own = Int32(try ownHostPid())
-        return RuntimeState(
-            status: .running, pid: pid, pidStartTicks: try Processes.startTicks(of: pid) ?? 0, monitorPid: own,
-            monitorStartTicks: try Processes.startTicks(of: own) ?? 0, startedAt: Timestamp.nanoseconds(), finishedAt: 0,
-            exitCode: 0, oomKilled: false, cgroupPaths: groupPaths, outcomes: outcomes,
-            bootID: String(decoding: try readFile("/proc/sys/kernel/random/boot_id", limit: 64), as: UTF8.self)
-                .filter { $0 != "\n" },
-            ipAddress: address)
-    }
-
-    /// The monitor's PID as the host numbers it: /proc is the host's, so its own entry there has that name.
-    private static func ownHostPid() throws -> Int {
-        var buffer = [CChar](repeating: 0, count: 32)
-        let length = try retrying("readlink", "/proc/self") { readlink("/proc/self", &buffer, 31) }
-        return Int(String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)) ?? 0
-    }
-
-    private static func store(_ state: RuntimeState) throws {
-        try replaceFile(RuntimeState.fileName, with: try StrictJSONEncoder().encode(state))
+        return try ContainerLog(policy, file: file)
     }
 
     // MARK: the loop
 
     /// Serves until the payload has ended and everything about it is noted.
     mutating func run() throws {
-        try server.broadcast(.started(pid: container.hostPid))
-        try Credentials.setDumpable(false)
-        footprint = MemoryFootprint()
+        server.broadcast(packet: startedPacket)
         while try serveOnce() {}
         try finish()
     }
@@ -138,13 +70,13 @@ struct MonitorSession: ~Copyable {
     private func watched() -> [pollfd] {
         let readable = Int16(POLLIN)
         var list = [
-            pollfd(fd: container.process.pidfd.rawValue, events: readable, revents: 0),
+            pollfd(fd: process.pidfd.rawValue, events: readable, revents: 0),
             pollfd(fd: server.listenerDescriptor, events: readable, revents: 0),
             pollfd(fd: server.isCongested ? -1 : output, events: readable, revents: 0),
             pollfd(fd: server.isCongested ? -1 : errorOutput, events: readable, revents: 0),
             pollfd(fd: pendingInput.isEmpty ? -1 : input, events: Int16(POLLOUT), revents: 0),
             pollfd(fd: addresses?.subscription.pollDescriptor ?? -1, events: readable, revents: 0),
-            pollfd(fd: container.network?.descriptor ?? -1, events: readable, revents: 0),
+            pollfd(fd: starting?.descriptor ?? -1, events: readable, revents: 0),
         ]
         for client in server.clients {
             let events = (pendingInput.isEmpty ? readable : 0) | (client.queue.isEmpty ? 0 : Int16(POLLOUT))
@@ -162,7 +94,7 @@ struct MonitorSession: ~Copyable {
         if list[3].revents != 0 { try relay(.stderr) }
         if list[4].revents != 0 { writeInput() }
         if list[5].revents != 0 { try keepingClosed { session throws in try session.updateRules() } }
-        if list[6].revents != 0 { try keepingClosed { session throws in try session.finishNetwork() } }
+        if list[6].revents != 0 { try keepingClosed { session throws in try session.followStart() } }
         for (client, entry) in zip(clients, list.dropFirst(7)) where entry.revents != 0 {
             if entry.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 { serve(client) }
         }
@@ -180,7 +112,7 @@ struct MonitorSession: ~Copyable {
         if count < 0 && (errno == EAGAIN || errno == EINTR) { return false }
         if count <= 0 {
             // EIO is how a terminal says that nobody holds its other side any more.
-            if !plan.terminal { close(source) }
+            if !settings.terminal { close(source) }
             if stream == .stdout { output = -1 } else { errorOutput = -1 }
             return false
         }
@@ -194,7 +126,7 @@ struct MonitorSession: ~Copyable {
         do {
             guard let (packet, _) = try client.descriptor.receiveMessage(limit: AttachFrame.limit + 1) else {
                 server.remove(client)
-                if client.isStarter && !plan.terminal { endInput() }
+                if client.isStarter && !settings.terminal { endInput() }
                 return
             }
             switch try AttachFrame(fromClient: packet) {
@@ -203,14 +135,14 @@ struct MonitorSession: ~Copyable {
                     pendingInput += bytes
                     writeInput()
                 }
-            case .endOfInput: if !plan.terminal { endInput() }
+            case .endOfInput: if !settings.terminal { endInput() }
             case .resize(let rows, let columns):
-                if plan.terminal { try Terminal.resize(container.console.rawValue, rows: rows, columns: columns) }
+                if settings.terminal { try Terminal.resize(console.rawValue, rows: rows, columns: columns) }
             default: server.remove(client)
             }
         } catch {
             server.remove(client)
-            if client.isStarter && !plan.terminal { endInput() }
+            if client.isStarter && !settings.terminal { endInput() }
         }
     }
 
@@ -233,21 +165,23 @@ struct MonitorSession: ~Copyable {
             }
             pendingInput.removeFirst(count)
         }
-        if closesInput && !plan.terminal { endInput() }
+        if closesInput && !settings.terminal { endInput() }
     }
 
     /// The host has got or lost an address: the container's rules follow.
     private mutating func updateRules() throws {
         let changed = try addresses?.subscription.drain() ?? false
         if !changed { return }
-        let rules = EgressRules(owning: try container.egressRules.duplicate())
+        let rules = EgressRules(owning: try egressRules.duplicate())
         try ContainerNetwork.update(rules, try HostAddresses.current())
     }
 
-    private mutating func finishNetwork() throws {
-        let network = container.network
-        container.network = nil
-        try network?.waitUntilReady()
+    /// The starting process has done the rest, or could not.
+    private mutating func followStart() throws {
+        let failure = try starting?.lastWord()
+        try starting?.end()
+        starting = nil
+        if let failure { throw failure }
     }
 
     /// A network that cannot be kept as closed as promised, or not at all, ends the container.
@@ -258,30 +192,31 @@ struct MonitorSession: ~Copyable {
             let reason = (error as? LaunchFailure)?.message ?? "\(error)"
             log?.append(Array("coffer: the container was stopped: \(reason)\n".utf8), .stderr)
             try server.broadcast(.errorOutput(Array("coffer: the container was stopped: \(reason)\n".utf8)))
-            try Processes.signal(container.process.pidfd, SIGKILL)
+            try Processes.signal(process.pidfd, SIGKILL)
         }
     }
 
     // MARK: the end
 
     private mutating func finish() throws {
-        let end = try Processes.wait(for: container.process.pid)
+        // The payload is this process's child only when its first parent has gone.
+        try starting?.end()
+        starting = nil
+        let end = try Processes.wait(for: process.pid)
         // What the payload wrote last is still in the pipes; nobody can add to it, its pid namespace is gone.
         while output >= 0, try relay(.stdout) {}
         while errorOutput >= 0, try relay(.stderr) {}
         log?.finish()
-        state.oomKilled = try CgroupDirectories.oomKills(container.groupPaths) > 0
-        try CgroupDirectories.remove(container.groupPaths)
-        state.status = .exited
-        state.exitCode = end.exitCode
-        state.finishedAt = Timestamp.nanoseconds()
-        try Self.store(state)
+        let oomKilled = try CgroupDirectories.oomKills(settings.groupPaths) > 0
+        try CgroupDirectories.remove(settings.groupPaths)
+        let state = try RuntimeState.ended(
+            try startState.readAll(limit: 16 << 20), exitCode: end.exitCode, oomKilled: oomKilled, finishedAt: Timestamp.nanoseconds())
+        try replaceFile(RuntimeState.fileName, with: state)
         unlink("attach.sock")
         try server.broadcast(.exited(code: end.exitCode))
         waitForClients()
-        if let command = ext.exitCommand, let program = command.first {
-            let process = try SpawnedProcess.start(program, command, descriptors: [nil, nil, nil])
-            let result = try process.wait()
+        if let program = settings.exitCommand.first {
+            let result = try SpawnedProcess.start(program, settings.exitCommand, descriptors: [nil, nil, nil]).wait()
             if result != .exited(0) { throw LaunchFailure(.execute, "\(program) failed: \(result)") }
         }
     }
@@ -301,5 +236,40 @@ struct MonitorSession: ~Copyable {
 /// Changes of the host's addresses. A class, so that there can be none.
 final class AddressWatch {
     let subscription: AddressSubscription
-    init() throws(KernelError) { subscription = try AddressSubscription() }
+    init(_ descriptor: consuming FileDescriptor) { subscription = AddressSubscription(owning: descriptor) }
+}
+
+/// The process that starts the payload. A class, so that there can be none.
+final class StartingConnection {
+    let channel: FileDescriptor
+    private let process: ChildProcess
+
+    init(_ process: consuming ChildProcess, channel: consuming FileDescriptor) {
+        self.process = process
+        self.channel = channel
+    }
+
+    /// Becomes readable when it has something to say, or is gone.
+    var descriptor: Int32 { channel.rawValue }
+
+    /// Waits for its last word.
+    ///
+    /// - Returns: what went wrong, or nil when all is well.
+    func lastWord() throws -> LaunchFailure? {
+        guard let packet = try Handover.receive(from: channel) else {
+            return LaunchFailure(.network, "the process that was starting it died")
+        }
+        if packet.kind == .complete { return nil }
+        guard packet.kind == .failed, case .failed(let failure) = try AttachFrame(fromMonitor: packet.body) else {
+            throw InitMessageError.unexpected
+        }
+        return failure
+    }
+
+    /// Ends it, whatever it is doing, and reaps it: what it has started is the monitor's child from then on.
+    @discardableResult
+    func end() throws(KernelError) -> ProcessEnd {
+        try Processes.signal(process.pidfd, SIGKILL)
+        return try Processes.wait(for: process.pid)
+    }
 }

@@ -33,44 +33,11 @@ struct MonitorStreams {
         payload = [input.read, output.write, errors.write]
         ours = (input.write, output.read, errors.read)
     }
-}
 
-/// What a monitor keeps in memory while it waits.
-struct MemoryFootprint {
-    private var starts: [UInt] = []
-    private var lengths: [Int] = []
-    private var advice: [Int32] = []
-
-    /// What is done with a mapping of the program's file. Pages that can only be clean are dropped (MADV_DONTNEED); of data,
-    /// whose written pages must stay, the kernel takes what is clean (MADV_PAGEOUT, Linux 5.4).
-    private static let kinds: [String: Int32] = ["r-xp": 4, "r--p": 4, "rw-p": 21]
-
-    /// Gives free heap back, and notes the program's own mappings of file pages: the kernel reads such pages again from the
-    /// file when they are touched.
-    init() {
-        cl_trim_heap()
-        let maps: [UInt8]
-        do {
-            maps = try readFile("/proc/self/maps", limit: 1 << 20)
-        } catch {
-            return  // it costs memory only
-        }
-        for line in String(decoding: maps, as: UTF8.self).split(separator: "\n") {
-            let fields = line.split(separator: " ", omittingEmptySubsequences: true)
-            guard fields.count > 5, fields[5].hasPrefix("/"), let kind = Self.kinds[String(fields[1])] else { continue }
-            let range = fields[0].split(separator: "-")
-            guard let start = UInt(range[0], radix: 16), let end = UInt(range[1], radix: 16), end > start else { continue }
-            starts.append(start)
-            lengths.append(Int(end - start))
-            advice.append(kind)
-        }
-    }
-
-    /// poll(2). A container that is busy is served at once; one that has been idle for a fifth of a second gives its
-    /// monitor's program pages back before the monitor sleeps on.
-    func poll(_ list: inout [pollfd]) throws(KernelError) {
-        let count = nfds_t(list.count)
-        if try retrying("poll", "", { Glibc.poll(&list, count, 200) }) > 0 { return }
-        try retrying("poll") { cl_poll_lean(&list, UInt32(count), starts, lengths, advice, UInt32(starts.count)) }
+    /// Gives the monitor its ends; none of them stays open here, or the payload would not see that the monitor closes its stdin.
+    func send(to channel: borrowing FileDescriptor) throws(KernelError) {
+        try Handover.input.send(FileDescriptor(owning: ours.input), to: channel)
+        try Handover.output.send(FileDescriptor(owning: ours.output), to: channel)
+        try Handover.errorOutput.send(FileDescriptor(owning: ours.errorOutput), to: channel)
     }
 }

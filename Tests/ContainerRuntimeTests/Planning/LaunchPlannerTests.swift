@@ -174,7 +174,8 @@ struct ContainerLogTests {
     func rotation() throws {
         let directory = try TemporaryDirectory()
         let path = directory.path + "/container.log"
-        var log = try ContainerLog.open(LogPolicy(path: path, maxBytes: 300, maxFiles: 3))
+        let policy = LogPolicy(path: path, maxBytes: 300, maxFiles: 3)
+        var log = try ContainerLog(policy, file: ContainerLog.openFile(policy))
         for number in 0..<40 { log.append(Array("line \(number)\n".utf8), .stdout) }
         log.finish()
         let names = try directory.names()
@@ -187,7 +188,8 @@ struct ContainerLogTests {
     @Test("A line without an end is kept until it has one, or the container ends")
     func partialLine() throws {
         let directory = try TemporaryDirectory()
-        var log = try ContainerLog.open(LogPolicy(path: directory.path + "/l", maxBytes: 10000, maxFiles: 1))
+        let policy = LogPolicy(path: directory.path + "/l", maxBytes: 10000, maxFiles: 1)
+        var log = try ContainerLog(policy, file: ContainerLog.openFile(policy))
         log.append(Array("half".utf8), .stderr)
         #expect(try directory.read("l") == "")
         log.append(Array(" done\nrest".utf8), .stderr)

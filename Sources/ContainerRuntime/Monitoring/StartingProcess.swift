@@ -1,0 +1,111 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// The process that starts a container for its monitor, hands it over (`Handover`) and ends.
+///
+/// Reading a bundle and planning leave half a megabyte of heap behind, which the monitor would keep for the container's life. So
+/// a fork of it does that. The payload is this process's child until it ends, and then the monitor's, which is PID 1 of both.
+enum StartingProcess {
+    private static let channelDescriptor: Int32 = 3
+
+    /// The fork's whole life. Nothing of the monitor's stays open in it but its end of the channel.
+    ///
+    /// - Parameter monitorPid: the monitor as the host numbers it.
+    static func run(bundle: String, monitorPid: Int32, channel raw: Int32) -> Never {
+        do {
+            try retrying("dup2") { dup2(raw, channelDescriptor) }
+            try closeDescriptors(from: UInt32(channelDescriptor + 1), onExecOnly: false)
+            try closeDescriptors(from: UInt32(channelDescriptor), onExecOnly: true)
+            let channel = FileDescriptor(owning: channelDescriptor)
+            do {
+                try start(bundle: bundle, monitorPid: monitorPid, channel)
+                try Handover.complete.send(to: channel)
+            } catch {
+                let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
+                try Handover.failed.send(try AttachFrame.failed(failure).encoded(), to: channel)
+            }
+            _exit(0)
+        } catch {
+            // The monitor is gone, or about to notice that this process is.
+            _exit(125)
+        }
+    }
+
+    /// Reads the bundle, which is the working directory, starts the payload and hands it over.
+    private static func start(bundle: String, monitorPid: Int32, _ channel: borrowing FileDescriptor) throws {
+        let (spec, ext) = try Bundle.read(directory: ".")
+        guard let ext else { throw LaunchFailure(.namespaces, "\(bundle) has no \(BundleExtension.fileName)") }
+        // An ordinary user has no groups of v1 that are his own; asking would only earn an EACCES per controller.
+        let mounts = try CgroupMounts.detect()
+        let groups: CgroupMounts? = isRootless ? CgroupMounts(controllers: [:], unified: mounts.unified) : mounts
+        let facts = LaunchFacts(
+            hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle, program: try ownProgram())
+        let plan = try LaunchPlanner.plan(spec, ext, facts: facts)
+        if let policy = ext.log { try Handover.log.send(try ContainerLog.openFile(policy), to: channel) }
+        // Before the host's addresses are read for the first time: no change in between is lost.
+        if case .outbound(let network) = ext.network, network.closeHost {
+            try Handover.addresses.send(try AddressSubscription().release(), to: channel)
+        }
+        let streams = try MonitorStreams(terminal: plan.terminal, stdinOpen: ext.stdio.stdinOpen)
+        try streams.send(to: channel)
+        var launcher = Launcher(plan: plan, network: ext.network, groups: groups, filterCache: filterCache(bundle))
+        if isRootless, mounts.mode == .v1 || mounts.mode == .hybrid {
+            launcher.groupsUnavailable = "control groups v1 cannot be delegated to an ordinary user"
+        } else if mounts.mode == .none {
+            launcher.groupsUnavailable = "no control group hierarchy is mounted"
+        }
+        var container = try launcher.launch(standardStreams: streams.payload) { pid, outcomes, groupPaths, address in
+            try replaceFile(
+                RuntimeState.fileName,
+                with: try StrictJSONEncoder().encode(try runningState(pid, monitorPid, outcomes, groupPaths, address)))
+        }
+        let settings = MonitorSettings(
+            terminal: plan.terminal, log: ext.log, groupPaths: container.groupPaths, exitCommand: ext.exitCommand ?? [])
+        try Handover.settings.send(settings.document, to: channel)
+        try Handover.state.send(try FileDescriptor.open(RuntimeState.fileName, O_RDONLY | O_NOFOLLOW), to: channel)
+        try Handover.console.send(container.console, to: channel)
+        try Handover.egressRules.send(container.egressRules, to: channel)
+        try Handover.process.send(container.process.pidfd, Array("\(container.process.pid)".utf8), to: channel)
+        try Handover.started.send(try AttachFrame.started(pid: container.hostPid).encoded(), to: channel)
+        let network = container.network
+        container.network = nil
+        try network?.waitUntilReady()
+    }
+
+    private static func ownProgram() throws(KernelError) -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = try retrying("readlink", "/proc/self/exe") { readlink("/proc/self/exe", &buffer, 4095) }
+        return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// Compiled filters are shared by all containers of a state root: its `cache` directory, when the engine made one.
+    private static func filterCache(_ bundle: String) -> String? {
+        let directory = bundle + "/../../cache"
+        return access(directory, W_OK) == 0 ? directory : nil
+    }
+
+    private static var isRootless: Bool {
+        do {
+            let map = String(decoding: try readFile("/proc/self/uid_map", limit: 4096), as: UTF8.self)
+            return map.split(whereSeparator: { $0 == " " || $0 == "\n" }) != ["0", "0", "4294967295"]
+        } catch {
+            return true  // the smaller claim
+        }
+    }
+
+    private static func runningState(
+        _ pid: Int32, _ monitorPid: Int32, _ outcomes: [StepOutcome], _ groupPaths: [String], _ address: String?
+    ) throws -> RuntimeState {
+        RuntimeState(
+            status: .running, pid: pid, pidStartTicks: try Processes.startTicks(of: pid) ?? 0, monitorPid: monitorPid,
+            monitorStartTicks: try Processes.startTicks(of: monitorPid) ?? 0, startedAt: Timestamp.nanoseconds(), finishedAt: 0,
+            exitCode: 0, oomKilled: false, cgroupPaths: groupPaths, outcomes: outcomes,
+            bootID: String(decoding: try readFile("/proc/sys/kernel/random/boot_id", limit: 64), as: UTF8.self)
+                .filter { $0 != "\n" },
+            ipAddress: address)
+    }
+}
