@@ -32,6 +32,7 @@ let package = Package(
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
         .target(name: "StrictJSON", swiftSettings: strict),
         .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp"], swiftSettings: strict),
@@ -71,7 +72,7 @@ let package = Package(
         .target(
             name: "ContainerEngine",
             dependencies: [
-                "ImageStore", "Confinement", "ContainerRuntime", "Exposure", "LaunchPlan", "LinuxKernel", "CLinux", "OCISpec", "Rendering",
+                "ImageStore", "Confinement", "ContainerRuntime", "Exposure", "LaunchPlan", "LinuxKernel", "CLinux", "CYAML", "OCISpec", "Rendering",
                 "StrictJSON", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: strict),
 

@@ -80,6 +80,10 @@ public enum Origin: Codable, Sendable, Equatable {
 public enum Isolation: String, Codable, Sendable, CaseIterable {
     /// Namespaces of the host's own kernel.
     case sharedKernel
+    /// A kernel in user space between the program and the host's (gVisor).
+    case userSpaceKernel
+    /// A virtual machine with a kernel of its own (Kata, Firecracker).
+    case microVM
 }
 
 /// Who the payload is, in the container's own numbers.
@@ -309,7 +313,7 @@ public enum NetworkReach: Codable, Sendable, Equatable {
     case none
     /// Whatever the host reaches.
     case host
-    /// Outwards through pasta; `closesHost` drops what goes to the host's own addresses and to link-local ones.
+    /// Outwards through pasta, a bridge or the like; `closesHost` drops what goes to the host's own addresses and to link-local ones.
     case outbound(ports: [OutboundNetwork.PublishedPort], closesHost: Bool)
     /// An existing namespace.
     case at(path: String)

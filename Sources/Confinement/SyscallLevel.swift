@@ -185,3 +185,10 @@ extension SyscallLevel {
         return rules
     }
 }
+
+extension SyscallFilter {
+    /// The rules of Docker's default profile for a process that may hold `capabilities`.
+    public static func docker(capabilities: CapabilitySet, architecture: Architecture) throws(ConfinementError) -> SyscallFilter {
+        try Level.syscalls(.compat).filter(capabilities: capabilities, architecture: architecture)
+    }
+}

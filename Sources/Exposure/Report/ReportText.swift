@@ -3,17 +3,19 @@ import StrictJSON
 
 /// The forms in which reports are printed.
 public enum ReportFormat: String, Sendable, CaseIterable {
-    case table, json
+    case table, json, sarif, html
 }
 
 extension ReportFormat {
-    /// The reports as text that ends with a newline, the most exposed first.
-    public func render(_ reports: [ExposureReport]) -> String {
+    /// The reports as text that ends with a newline, the most exposed first. `version` is the program's, for SARIF.
+    public func render(_ reports: [ExposureReport], version: String) -> String {
         let ranked = reports.sorted { $0.score > $1.score }
         return switch self {
         case .table: ranked.count == 1 ? ReportText.page(ranked[0]) : ReportText.ranking(ranked)
         case .json:
             JSONWriter.pretty.text(ranked.count == 1 ? ranked[0].json : .array(ranked.map(\.json))) + "\n"
+        case .sarif: JSONWriter.pretty.text(SARIF.document(ranked, version: version)) + "\n"
+        case .html: HTMLPage.page(ranked)
         }
     }
 }

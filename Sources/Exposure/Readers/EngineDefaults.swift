@@ -1,0 +1,64 @@
+import Confinement
+import StrictJSON
+
+/// What engines do when a user says nothing, as a table. Sources are named beside each.
+public struct EngineDefaults: Sendable {
+    /// moby oci/caps/defaults.go; containerd's CRI plugin has the same list.
+    static let dockerCapabilities = CapabilitySet([
+        .chown, .dacOverride, .fsetid, .fowner, .mknod, .netRaw, .setgid, .setuid, .setfcap, .setpcap, .netBindService, .sysChroot, .kill,
+        .auditWrite,
+    ])
+    /// containers.conf(5) of containers-common 0.50, default_capabilities.
+    static let podmanCapabilities = CapabilitySet([
+        .chown, .dacOverride, .fowner, .fsetid, .kill, .netBindService, .setfcap, .setgid, .setpcap, .setuid, .sysChroot,
+    ])
+    /// crio.conf(5) of CRI-O 1.24 and newer, default_capabilities.
+    static let crioCapabilities = CapabilitySet([.chown, .dacOverride, .fsetid, .fowner, .setgid, .setuid, .setpcap, .netBindService, .kill])
+    /// containers.conf(5), pids_limit.
+    static let podmanProcesses: UInt64 = 2048
+
+    let masked: [String]
+    let readOnly: [String]
+    private var dockerFilters: [CapabilitySet: SyscallFilter] = [:]
+    private var podmanFilters: [CapabilitySet: SyscallFilter] = [:]
+    private let podmanCalls: JSONValue
+
+    public init() throws(ExposureError) {
+        do {
+            let compat = try Level.builtIn(.compat)
+            masked = compat.maskedPaths.map { $0.hasPrefix("/sys/devices/system/cpu/") ? "/sys/devices/system/cpu/cpu0/thermal_throttle" : $0 }
+            readOnly = compat.readonlyPaths
+            podmanCalls = try JSONParser().parse(PackageResources.podman_seccomp_json)
+        } catch {
+            throw ExposureError("a built-in table cannot be read: \(error)")
+        }
+    }
+
+    /// Docker's default filter (moby profiles/seccomp) for a process with these capabilities.
+    mutating func dockerFilter(_ capabilities: CapabilitySet) throws(ExposureError) -> SyscallFilter {
+        if let known = dockerFilters[capabilities] { return known }
+        do {
+            let filter = try SyscallFilter.docker(capabilities: capabilities, architecture: .current)
+            dockerFilters[capabilities] = filter
+            return filter
+        } catch {
+            throw ExposureError("\(error)")
+        }
+    }
+
+    /// The default filter of Podman and CRI-O.
+    mutating func podmanFilter(_ capabilities: CapabilitySet) -> SyscallFilter {
+        if let known = podmanFilters[capabilities] { return known }
+        var names = (podmanCalls["always"]?.array ?? []).compactMap(\.string)
+        for entry in podmanCalls["withCapability"]?.object ?? [:] {
+            if let capability = Capability(named: entry.key), capabilities.contains(capability) {
+                names += (entry.value.array ?? []).compactMap(\.string)
+            }
+        }
+        let filter = SyscallFilter(
+            defaultAction: .errno(38), architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+            rules: [.init(names: names, action: .allow)])
+        podmanFilters[capabilities] = filter
+        return filter
+    }
+}

@@ -1,0 +1,40 @@
+import Confinement
+
+/// What is scored: a confinement, and what the score asks beside it.
+public struct Subject: Sendable, Equatable {
+    /// How the program came to be on this machine, and so who vouches for it.
+    public enum Provenance: String, Sendable, CaseIterable {
+        case verifiedSignature, pinnedDigest, local, tag
+        /// No image: a program of the host, or a bundle that says nothing.
+        case none
+    }
+
+    /// Whom the engine itself runs as: what a container that shares its user namespace is outside.
+    public enum EngineUser: Sendable { case root, ordinary }
+
+    public var name: String
+    public var source: Source
+    public var confinement: Confinement
+    public var engineUser: EngineUser
+    public var provenance: Provenance
+    /// What could not be read, each with the reason; it counts as the worst that it can be.
+    public var unknown: [Aspect: String]
+
+    public init(
+        name: String, source: Source, confinement: Confinement, engineUser: EngineUser = .root, provenance: Provenance = .none,
+        unknown: [Aspect: String] = [:]
+    ) {
+        self.name = name
+        self.source = source
+        self.confinement = confinement
+        self.engineUser = engineUser
+        self.provenance = provenance
+        self.unknown = unknown
+    }
+}
+
+/// What a factor is about; what a source cannot show is unknown by aspect.
+public enum Aspect: String, Sendable, CaseIterable {
+    case user, userNamespace, capabilities, privileges, syscalls, lsm, landlock, root, mounts, kernelPaths, devices, namespaces, network,
+        limits, provenance, isolation
+}
