@@ -8,8 +8,8 @@ extension LaunchStep: CustomStringConvertible {
             let made = new.isEmpty ? "no new namespaces" : "new namespaces: \(new.joined(separator: ", "))"
             return joined.isEmpty ? made : made + "; joined: " + joined.map { "\($0.kind) of \($0.path)" }.joined(separator: ", ")
         case .identityMaps(let uid, let gid):
-            func text(_ ranges: [IDRange]) -> String {
-                ranges.map { "\($0.inside)→\($0.outside) ×\($0.count)" }.joined(separator: ", ")
+            func text(_ maps: [RuntimeSpec.IDMapping]) -> String {
+                maps.map { "\($0.containerID)→\($0.hostID) ×\($0.size)" }.joined(separator: ", ")
             }
             return uid == gid ? "user and group IDs \(text(uid))" : "user IDs \(text(uid)); group IDs \(text(gid))"
         case .controlGroup(let group): return "control group \(group.path): \(group.resources.summary)"

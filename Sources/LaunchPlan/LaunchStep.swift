@@ -30,7 +30,7 @@ public enum LaunchStep: Sendable, Equatable {
 
     /// New namespaces (names as in /proc/PID/ns) and namespaces that are joined by path.
     case namespaces(new: [String], joined: [JoinedNamespace])
-    case identityMaps(uid: [IDRange], gid: [IDRange])
+    case identityMaps(uid: [RuntimeSpec.IDMapping], gid: [RuntimeSpec.IDMapping])
     case controlGroup(ControlGroup)
     case network(NetworkPolicy)
     /// Lower layers are shifted into the range by idmapped mounts.
@@ -111,23 +111,6 @@ public struct JoinedNamespace: Sendable, Equatable {
     public init(kind: String, path: String) {
         self.kind = kind
         self.path = path
-    }
-}
-
-/// One line of an ID map (user_namespaces(7)).
-public struct IDRange: Sendable, Equatable, Codable {
-    public var inside: UInt32
-    public var outside: UInt32
-    public var count: UInt32
-    public init(inside: UInt32, outside: UInt32, count: UInt32) {
-        self.inside = inside
-        self.outside = outside
-        self.count = count
-    }
-
-    /// What `id` inside is outside, or nil when this line does not cover it.
-    public func outside(of id: UInt32) -> UInt32? {
-        id >= inside && id - inside < count ? outside + (id - inside) : nil
     }
 }
 

@@ -88,17 +88,22 @@ struct MessageTests {
 
     @Test("Frames of attached clients")
     func attachFrames() throws {
-        let toClient: [AttachFrame] = [
+        let toClient: [AttachFrame.FromMonitor] = [
             .output([1, 2, 3]), .errorOutput([]), .exited(code: -1), .exited(code: 137), .started(pid: 4711), .failed(Self.failure),
         ]
-        for frame in toClient { #expect(try AttachFrame(fromMonitor: frame.encoded()) == frame) }
-        let toMonitor: [AttachFrame] = [.input([0, 255]), .endOfInput, .resize(rows: 50, columns: 300)]
-        for frame in toMonitor { #expect(try AttachFrame(fromClient: frame.encoded()) == frame) }
+        for frame in toClient { #expect(try AttachFrame.FromMonitor(decoding: frame.encoded()) == frame) }
+        let toMonitor: [AttachFrame.FromClient] = [.input([0, 255]), .endOfInput, .resize(rows: 50, columns: 300)]
+        for frame in toMonitor { #expect(try AttachFrame.FromClient(decoding: frame.encoded) == frame) }
     }
 
     @Test("Frames that cannot be", arguments: [[], [2, 1], [7], [1, 0]] as [[UInt8]])
     func badFrames(_ bytes: [UInt8]) {
-        #expect(throws: (any Error).self) { try AttachFrame(fromClient: bytes) }
+        #expect(throws: InitMessageError.unknownKind) { try AttachFrame.FromClient(decoding: bytes) }
+    }
+
+    @Test("Frames that no monitor sends", arguments: [[], [3, 1], [7], [10, 0x7b, 0x7d], [11]] as [[UInt8]])
+    func badMonitorFrames(_ bytes: [UInt8]) {
+        #expect(throws: (any Error).self) { try AttachFrame.FromMonitor(decoding: bytes) }
     }
 }
 

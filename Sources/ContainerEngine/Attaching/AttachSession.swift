@@ -36,7 +36,7 @@ struct AttachSession: ~Copyable {
     /// A frame that the socket could not take yet. While there is one, nothing is read from standard input: a client that
     /// blocked in a write could not take the container's output, and both would wait for each other.
     private var pending: [UInt8] = []
-    private var buffer = [UInt8](repeating: 0, count: AttachFrame.payloadLimit + 1)
+    private var buffer = [UInt8](repeating: 0, count: AttachFrame.limit + 1)
     /// The container's program, known from the started frame; signals that came before it wait.
     private var program: ContainerProgram?
     private var waitingSignals: [Int32] = []
@@ -107,43 +107,36 @@ struct AttachSession: ~Copyable {
             throw error
         }
         if count == 0 { return .ended(.lost) }
-        switch buffer[0] {
-        case AttachFrame.FromMonitor.output: if options.showsOutput { try write(count, to: 1) }
-        case AttachFrame.FromMonitor.error: if options.showsErrors { try write(count, to: 2) }
-        case AttachFrame.FromMonitor.exit:
-            guard let code = AttachFrame.exitCode(buffer[1..<count]) else { return .ended(.lost) }
-            return .ended(.exited(code))
-        case AttachFrame.FromMonitor.started:
-            try started(Array(buffer[1..<count]))
+        let frame: AttachFrame.FromMonitor
+        do {
+            frame = try AttachFrame.FromMonitor(decoding: Array(buffer[..<count]))
+        } catch {
+            return .ended(.lost)  // What says such things is no monitor.
+        }
+        switch frame {
+        case .output(let bytes): if options.showsOutput { try write(bytes, to: 1) }
+        case .errorOutput(let bytes): if options.showsErrors { try write(bytes, to: 2) }
+        case .exited(let code): return .ended(.exited(code))
+        case .started(let pid):
+            try started(pid)
             if untilStarted { return .started }
-        case AttachFrame.FromMonitor.failed: return .ended(.failed(Self.failure(Array(buffer[1..<count]))))
-        default: break
+        case .failed(let failure): return .ended(.failed(failure))
         }
         return nil
     }
 
-    private static func failure(_ payload: [UInt8]) -> LaunchFailure {
-        do {
-            return try StrictJSONDecoder().decode(LaunchFailure.self, from: payload)
-        } catch {
-            return LaunchFailure(step: "", call: "", errno: 0, subject: "", message: "the monitor reported a failure that cannot be read")
-        }
-    }
-
-    private mutating func started(_ payload: [UInt8]) throws(KernelError) {
-        var pid: Int32?
-        do { pid = try JSONParser().parse(payload)["pid"]?.number?.integer() } catch { pid = nil }
-        program = try pid.flatMap { pid throws(KernelError) in try ContainerProgram(pid: pid) }
+    private mutating func started(_ pid: Int32) throws(KernelError) {
+        program = try ContainerProgram(pid: pid)
         try sendSize()
         for number in waitingSignals { try program?.signal(number) }
         waitingSignals = []
     }
 
     /// Standard output that nobody reads any more ends this client as it ends any other program (SIGPIPE).
-    private func write(_ count: Int, to descriptor: Int32) throws(KernelError) {
-        var offset = 1
-        while offset < count {
-            let written = buffer.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + offset }, count - offset) }
+    private func write(_ bytes: [UInt8], to descriptor: Int32) throws(KernelError) {
+        var offset = 0
+        while offset < bytes.count {
+            let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + offset }, bytes.count - offset) }
             if written > 0 {
                 offset += written
                 continue
@@ -161,7 +154,7 @@ struct AttachSession: ~Copyable {
     }
 
     private mutating func readInput() throws(KernelError) -> Bool {
-        var input = [UInt8](repeating: 0, count: AttachFrame.payloadLimit)
+        var input = [UInt8](repeating: 0, count: AttachFrame.limit)
         let count: Int
         do {
             count = try retrying("read") { input.withUnsafeMutableBytes { Glibc.read(0, $0.baseAddress, $0.count) } }
@@ -172,20 +165,20 @@ struct AttachSession: ~Copyable {
         }
         if count == 0 {
             inputIsOpen = false
-            try send([AttachFrame.FromClient.end])
+            try send(.endOfInput)
             return false
         }
         guard options.terminal else {
-            try send([AttachFrame.FromClient.data] + input[..<count])
+            try send(.input(Array(input[..<count])))
             return false
         }
         let (output, isComplete) = options.detachKeys.filter(input[..<count])
-        if !output.isEmpty { try send([AttachFrame.FromClient.data] + output) }
+        if !output.isEmpty { try send(.input(output)) }
         return isComplete
     }
 
-    private mutating func send(_ frame: [UInt8]) throws(KernelError) {
-        pending = frame
+    private mutating func send(_ frame: AttachFrame.FromClient) throws(KernelError) {
+        pending = frame.encoded
         try flush()
     }
 
@@ -215,8 +208,8 @@ struct AttachSession: ~Copyable {
     }
 
     private mutating func sendSize() throws(KernelError) {
-        guard options.terminal, pending.isEmpty, let size = RawTerminal.size(of: 0) ?? RawTerminal.size(of: 1) else { return }
-        try send(AttachFrame.resize(rows: size.rows, columns: size.columns))
+        guard options.terminal, pending.isEmpty, let size = TerminalWindow.size(of: 0) ?? TerminalWindow.size(of: 1) else { return }
+        try send(.resize(rows: size.rows, columns: size.columns))
     }
 }
 

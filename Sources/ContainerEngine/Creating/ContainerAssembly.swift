@@ -88,7 +88,7 @@ struct ContainerAssembly {
         return BundleDetails(
             arguments: details.arguments, environment: details.environment, workingDirectory: details.workingDirectory,
             terminal: request.terminal,
-            consoleSize: request.terminal ? RawTerminal.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil,
+            consoleSize: request.terminal ? TerminalWindow.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil,
             hostname: details.hostname, rootSource: .overlay(overlay), stdinOpen: request.stdinOpen,
             logPath: directory.log, exitCommand: request.autoRemove && !hasClient ? try exitCommand() : nil, initProcess: request.initProcess,
             cgroupsPath: details.request.security.cgroupPath(of: record.id), annotations: request.annotations,

@@ -74,7 +74,7 @@ extension Engine {
         process.env = Environment.merged(details.environment, request.terminal ? ["TERM=xterm"] : [], request.environment)
         process.cwd = request.workingDirectory ?? details.workingDirectory
         process.terminal = request.terminal
-        process.consoleSize = request.terminal ? RawTerminal.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil
+        process.consoleSize = request.terminal ? TerminalWindow.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil
         if request.user != nil { process.forUser(user, bounding: spec.process?.capabilities?.bounding ?? []) }
         return process
     }

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import LaunchPlan
 import LinuxKernel
+import OCISpec
 
 extension ContainerInit {
     /// Looks the user up in the image's own files while the root's resolver is at hand (rule R9, rule R4).
@@ -27,7 +28,7 @@ extension ContainerInit {
 
     private func isMapped(_ id: UInt32, group: Bool) -> Bool {
         for step in plan.steps {
-            if case .identityMaps(let uid, let gid) = step { return (group ? gid : uid).contains { $0.outside(of: id) != nil } }
+            if case .identityMaps(let uid, let gid) = step { return (group ? gid : uid).contains { $0.contains(id) } }
         }
         return true
     }

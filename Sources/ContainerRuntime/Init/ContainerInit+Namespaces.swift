@@ -124,8 +124,8 @@ extension ContainerInit {
         do {
             for step in plan.steps {
                 guard case .identityMaps(let uid, let gid) = step else { continue }
-                for (file, ranges) in [("uid_map", uid), ("gid_map", gid)] {
-                    let text = ranges.map { "\($0.inside) \($0.inside) \($0.count)\n" }.joined()
+                for (file, maps) in [("uid_map", uid), ("gid_map", gid)] {
+                    let text = maps.map { "\($0.containerID) \($0.containerID) \($0.size)\n" }.joined()
                     try writeProc("\(pid)/\(file)", text)
                 }
             }

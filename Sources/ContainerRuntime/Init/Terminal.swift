@@ -16,7 +16,6 @@ struct TerminalPair: ~Copyable {
 enum Terminal {
     private static let unlock: UInt = 0x4004_5431  // TIOCSPTLCK
     private static let openPeer: UInt = 0x5441  // TIOCGPTPEER, Linux 4.13
-    private static let setSize: UInt = 0x5414  // TIOCSWINSZ
     private static let makeControllingRequest: UInt = 0x540e  // TIOCSCTTY
     private static let devptsMagic = 0x1cd1
 
@@ -33,7 +32,7 @@ enum Terminal {
         let slave = try retrying("ioctl", "TIOCGPTPEER") {
             cl_ioctl_int(raw, openPeer, UInt(O_RDWR | O_NOCTTY | O_CLOEXEC))
         }
-        if let size { try resize(raw, rows: size.rows, columns: size.columns) }
+        if let size { try TerminalWindow.resize(raw, rows: size.rows, columns: size.columns) }
         return TerminalPair(master: master, slave: FileDescriptor(owning: slave))
     }
 
@@ -41,18 +40,5 @@ enum Terminal {
     static func makeControlling(_ terminal: Int32) throws(KernelError) {
         if setsid() == -1 && errno != EPERM { throw .last("setsid") }
         try retrying("ioctl", "TIOCSCTTY") { cl_ioctl_int(terminal, makeControllingRequest, 0) }
-    }
-
-    /// Rows and columns.
-    static func resize(_ terminal: Int32, rows: UInt16, columns: UInt16) throws(KernelError) {
-        var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
-        try retrying("ioctl", "TIOCSWINSZ") { cl_ioctl_pointer(terminal, setSize, &size) }
-    }
-
-    /// The size of a terminal, or nil when the descriptor is none.
-    static func size(of terminal: Int32) -> (rows: UInt16, columns: UInt16)? {
-        var size = winsize()
-        guard cl_ioctl_pointer(terminal, 0x5413, &size) == 0 else { return nil }  // TIOCGWINSZ
-        return (size.ws_row, size.ws_col)
     }
 }

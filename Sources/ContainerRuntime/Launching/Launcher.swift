@@ -172,8 +172,8 @@ struct LaunchSession: ~Copyable {
     private func writeMaps(_ pid: Int32) throws {
         for step in plan.steps {
             guard case .identityMaps(let uid, let gid) = step else { continue }
-            func lines(_ ranges: [IDRange]) -> [IDMapping] {
-                ranges.map { IDMapping(inside: $0.inside, outside: $0.outside, count: $0.count) }
+            func lines(_ maps: [RuntimeSpec.IDMapping]) -> [IDMapping] {
+                maps.map { IDMapping(inside: $0.containerID, outside: $0.hostID, count: $0.size) }
             }
             do {
                 try IDMaps(users: lines(uid), groups: lines(gid)).write(to: pid)

@@ -12,6 +12,8 @@ struct StreamRelay: ~Copyable {
     let terminal: Bool
     private var pending: [UInt8] = []
     private var readsInput: Bool
+    /// The caller's terminal while the relay runs.
+    private var raw: RawTerminal?
 
     init(input: Int32, output: Int32, errorOutput: Int32, terminal: Bool, readsInput: Bool) {
         self.input = input
@@ -23,8 +25,7 @@ struct StreamRelay: ~Copyable {
 
     /// Relays until the process behind `pidfd` has ended and everything it wrote is delivered.
     mutating func run(until pidfd: borrowing FileDescriptor) throws {
-        let raw = terminal ? RawTerminal(0) : nil
-        defer { raw?.restore() }
+        if terminal, isatty(0) == 1 { raw = try RawTerminal(0) }
         if terminal { WindowSize.follow(0) }
         resizeIfNeeded(force: true)
         while true {
@@ -48,6 +49,7 @@ struct StreamRelay: ~Copyable {
         }
         while output >= 0, copy(output, to: 1) {}
         while errorOutput >= 0, copy(errorOutput, to: 2) {}
+        raw = nil
     }
 
     private func copy(_ source: Int32, to target: Int32) -> Bool {
@@ -93,33 +95,13 @@ struct StreamRelay: ~Copyable {
     }
 
     private func resizeIfNeeded(force: Bool) {
-        guard terminal, force || WindowSize.changed, let size = Terminal.size(of: 0) else { return }
+        guard terminal, force || WindowSize.changed, let size = TerminalWindow.size(of: 0) else { return }
         WindowSize.changed = false
         do {
-            try Terminal.resize(output, rows: size.rows, columns: size.columns)
+            try TerminalWindow.resize(output, rows: size.rows, columns: size.columns)
         } catch {
             // The process has ended; its terminal is gone.
         }
-    }
-}
-
-/// The caller's terminal in raw mode, and back again.
-struct RawTerminal {
-    private let descriptor: Int32
-    private var saved = termios()
-
-    /// - Returns: nil when the descriptor is no terminal.
-    init?(_ descriptor: Int32) {
-        self.descriptor = descriptor
-        guard tcgetattr(descriptor, &saved) == 0 else { return nil }
-        var raw = saved
-        cfmakeraw(&raw)
-        guard tcsetattr(descriptor, TCSANOW, &raw) == 0 else { return nil }
-    }
-
-    func restore() {
-        var settings = saved
-        tcsetattr(descriptor, TCSADRAIN, &settings)
     }
 }
 

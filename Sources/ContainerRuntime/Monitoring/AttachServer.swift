@@ -61,7 +61,7 @@ struct AttachServer: ~Copyable {
     }
 
     /// Sends to everyone, as far as they take it now.
-    mutating func broadcast(_ frame: AttachFrame) throws {
+    mutating func broadcast(_ frame: AttachFrame.FromMonitor) throws {
         if clients.isEmpty { return }
         broadcast(packet: try frame.encoded())
     }

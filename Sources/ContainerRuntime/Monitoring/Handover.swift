@@ -19,9 +19,9 @@ enum Handover: UInt8 {
     case settings = 1
     // These come with a descriptor.
     case process, input, output, errorOutput, console, egressRules, addresses, log, state
-    /// The body is the packet for who started the container (`AttachFrame.started`).
+    /// The body is the packet for who started the container (`AttachFrame.FromMonitor.started`).
     case started
-    /// The body is a packet as well (`AttachFrame.failed`).
+    /// The body is a packet as well (`AttachFrame.FromMonitor.failed`).
     case failed
     case complete
 

@@ -30,7 +30,7 @@ public struct Monitor {
     private static func report(_ error: any Error) {
         let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
         do {
-            try tell(try AttachFrame.failed(failure).encoded())
+            try tell(try AttachFrame.FromMonitor.failed(failure).encoded())
         } catch {
             writeStandardError("coffer-runtime: \(failure.message)\n")
         }

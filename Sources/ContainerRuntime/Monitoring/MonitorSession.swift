@@ -129,7 +129,7 @@ struct MonitorSession: ~Copyable {
                 if client.isStarter && !settings.terminal { endInput() }
                 return
             }
-            switch try AttachFrame(fromClient: packet) {
+            switch try AttachFrame.FromClient(decoding: packet) {
             case .input(let bytes):
                 if input >= 0 {
                     pendingInput += bytes
@@ -137,8 +137,7 @@ struct MonitorSession: ~Copyable {
                 }
             case .endOfInput: if !settings.terminal { endInput() }
             case .resize(let rows, let columns):
-                if settings.terminal { try Terminal.resize(console.rawValue, rows: rows, columns: columns) }
-            default: server.remove(client)
+                if settings.terminal { try TerminalWindow.resize(console.rawValue, rows: rows, columns: columns) }
             }
         } catch {
             server.remove(client)
@@ -260,7 +259,7 @@ final class StartingConnection {
             return LaunchFailure(.network, "the process that was starting it died")
         }
         if packet.kind == .complete { return nil }
-        guard packet.kind == .failed, case .failed(let failure) = try AttachFrame(fromMonitor: packet.body) else {
+        guard packet.kind == .failed, case .failed(let failure) = try AttachFrame.FromMonitor(decoding: packet.body) else {
             throw InitMessageError.unexpected
         }
         return failure

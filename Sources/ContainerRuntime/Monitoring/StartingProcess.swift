@@ -26,7 +26,7 @@ enum StartingProcess {
                 try Handover.complete.send(to: channel)
             } catch {
                 let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
-                try Handover.failed.send(try AttachFrame.failed(failure).encoded(), to: channel)
+                try Handover.failed.send(try AttachFrame.FromMonitor.failed(failure).encoded(), to: channel)
             }
             _exit(0)
         } catch {
@@ -70,7 +70,7 @@ enum StartingProcess {
         try Handover.console.send(container.console, to: channel)
         try Handover.egressRules.send(container.egressRules, to: channel)
         try Handover.process.send(container.process.pidfd, Array("\(container.process.pid)".utf8), to: channel)
-        try Handover.started.send(try AttachFrame.started(pid: container.hostPid).encoded(), to: channel)
+        try Handover.started.send(try AttachFrame.FromMonitor.started(pid: container.hostPid).encoded(), to: channel)
         let network = container.network
         container.network = nil
         try network?.waitUntilReady()

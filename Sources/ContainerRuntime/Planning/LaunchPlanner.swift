@@ -100,12 +100,7 @@ public enum LaunchPlanner {
     }
 
     private static func identityMaps(_ linux: RuntimeSpec.Linux) throws -> LaunchStep {
-        func ranges(_ maps: [RuntimeSpec.IDMapping]?) -> [IDRange] {
-            (maps ?? []).map { IDRange(inside: $0.containerID, outside: $0.hostID, count: $0.size) }
-        }
-        let uid = ranges(linux.uidMappings)
-        let gid = ranges(linux.gidMappings)
-        if uid.isEmpty || gid.isEmpty {
+        guard let uid = linux.uidMappings, let gid = linux.gidMappings, !uid.isEmpty, !gid.isEmpty else {
             throw PlanError("a new user namespace needs linux.uidMappings and linux.gidMappings")
         }
         return .identityMaps(uid: uid, gid: gid)

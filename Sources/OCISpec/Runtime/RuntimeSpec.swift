@@ -93,6 +93,9 @@ extension RuntimeSpec {
             self.hostID = hostID
             self.size = size
         }
+
+        /// Whether an ID of the container is mapped by this line.
+        public func contains(_ id: UInt32) -> Bool { id >= containerID && id - containerID < size }
     }
 
     /// `hooks`: programs that the runtime runs at points of the container's life.
