@@ -13,16 +13,29 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("MemberImportVisibility"),
     ] + testable
 
+// Swift's own libraries are linked in: start-up is 1 ms instead of 5, and no toolchain is needed at run time. Said here and not by
+// --static-swift-stdlib, which would also choose other module files for the compiler, and tests have none of those: this way everything is compiled
+// once. The archives that those module files would have named are listed instead.
+// Relative relocations are packed (glibc 2.36): where there are many, they cost more than the rest of the start.
+// `libraries` is where the shared libraries that `make dist` brings along are, seen from the program.
+func engineLinking(libraries: String, archives: [String]) -> [LinkerSetting] {
+    [
+        .unsafeFlags([
+            "-static-stdlib", "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "pack-relative-relocs", "-Xlinker", "-rpath=\(libraries)",
+        ])
+    ] + archives.map { .linkedLibrary($0) }
+}
+
 let package = Package(
     name: "coffer",
     products: [
         .executable(name: "coffer", targets: ["coffer"]),
         .executable(name: "coffer-runtime", targets: ["coffer-runtime"]),
+        .executable(name: "coffer-registry", targets: ["coffer-registry"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
-        .package(url: "https://github.com/groue/GRDB.swift", from: "7.0.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.30.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
@@ -31,15 +44,18 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
         .target(name: "StrictJSON", swiftSettings: strict),
         .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp"], swiftSettings: strict),
+        .target(name: "SQLite", dependencies: ["CSQLite"], swiftSettings: strict),
         .target(name: "OCISpec", dependencies: ["StrictJSON"], swiftSettings: strict),
         .target(name: "Rendering", dependencies: ["StrictJSON"], swiftSettings: strict),
 
         .target(name: "LaunchPlan", dependencies: ["OCISpec", "StrictJSON"], swiftSettings: strict),
+        .target(name: "PullMessages", dependencies: ["OCISpec", "StrictJSON"], swiftSettings: strict),
         .target(
             name: "Confinement", dependencies: ["OCISpec", "StrictJSON"],
             resources: [.embedInCode("Levels")], swiftSettings: strict),
@@ -61,7 +77,7 @@ let package = Package(
         .target(
             name: "Registry",
             dependencies: [
-                "ImageStore", "OCISpec", "StrictJSON",
+                "ImageStore", "OCISpec", "PullMessages", "StrictJSON",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -72,27 +88,28 @@ let package = Package(
         .target(
             name: "ContainerEngine",
             dependencies: [
-                "ImageStore", "Confinement", "ContainerRuntime", "Exposure", "LaunchPlan", "LinuxKernel", "CLinux", "CYAML", "OCISpec", "Rendering",
-                "StrictJSON", .product(name: "GRDB", package: "GRDB.swift"),
+                "ImageStore", "Confinement", "ContainerRuntime", "Exposure", "LaunchPlan", "LinuxKernel", "CLinux", "CYAML", "OCISpec",
+                "PullMessages", "Rendering", "SQLite", "StrictJSON",
             ], swiftSettings: strict),
 
         .executableTarget(
             name: "coffer",
             dependencies: [
-                "ContainerEngine", "Registry", "ImageStore", "Confinement", "Exposure", "Rendering", "LaunchPlan", "LinuxKernel",
-                "OCISpec", "StrictJSON",
+                "ContainerEngine", "ImageStore", "Confinement", "Exposure", "Rendering", "LaunchPlan", "LinuxKernel",
+                "OCISpec", "PullMessages", "StrictJSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict,
-            // Swift's own libraries are linked in: start-up is 1.6 ms instead of 5, and no toolchain is needed at run time. Said here and not by
-            // --static-swift-stdlib, which would also choose other module files for the compiler, and tests have none of those: this way
-            // everything is compiled once. The archives that those module files would have named:
-            // Relative relocations are packed (glibc 2.36): 130,000 of them cost more than the rest of the start.
-            linkerSettings: [
-                .unsafeFlags(["-static-stdlib", "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "pack-relative-relocs"]),
-                .linkedLibrary("FoundationInternationalization"), .linkedLibrary("CoreFoundation"),
-                .linkedLibrary("_FoundationICU"), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"),
-                .linkedLibrary("stdc++"),
-            ]),
+            linkerSettings: engineLinking(
+                libraries: "$ORIGIN/../lib/coffer", archives: ["_FoundationCollections", "_FoundationCShims", "stdc++"])),
+        // What needs HTTP and TLS, and so Foundation with its 40 MB of ICU: `coffer` runs it for a pull (docs/decisions/0005-coffer-registry.md).
+        .executableTarget(
+            name: "coffer-registry",
+            dependencies: ["Registry", "PullMessages", "ImageStore", "LinuxKernel", "OCISpec"], swiftSettings: strict,
+            linkerSettings: engineLinking(
+                libraries: "$ORIGIN/../../lib/coffer",
+                archives: [
+                    "FoundationInternationalization", "CoreFoundation", "_FoundationICU", "_FoundationCollections", "_FoundationCShims", "stdc++",
+                ])),
         .executableTarget(
             name: "coffer-runtime",
             dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "StrictJSON"],
@@ -102,6 +119,7 @@ let package = Package(
 
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"]),
         .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel"]),
+        .testTarget(name: "SQLiteTests", dependencies: ["SQLite"]),
         .testTarget(name: "OCISpecTests", dependencies: ["OCISpec", "StrictJSON"]),
         .testTarget(name: "RenderingTests", dependencies: ["Rendering", "StrictJSON"]),
         .testTarget(name: "LaunchPlanTests", dependencies: ["LaunchPlan", "OCISpec", "StrictJSON"]),
@@ -110,7 +128,8 @@ let package = Package(
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CISAL", "CZstd"]),
-        .testTarget(name: "RegistryTests", dependencies: ["Registry", "ImageStore", "OCISpec", "StrictJSON"]),
+        .testTarget(name: "PullMessagesTests", dependencies: ["PullMessages", "OCISpec", "StrictJSON"]),
+        .testTarget(name: "RegistryTests", dependencies: ["Registry", "ImageStore", "OCISpec", "PullMessages", "StrictJSON"]),
         .testTarget(
             name: "ContainerEngineTests",
             dependencies: ["ContainerEngine", "LaunchPlan", "LinuxKernel", "OCISpec", "Rendering", "StrictJSON"]),

@@ -7,7 +7,7 @@ import LinuxKernel
 ///
 /// There is no daemon. The row in the database is written before anything else exists, so that whatever a killed command
 /// leaves behind is known, and the next command takes it away (see `reconcile`).
-public struct Engine: Sendable {
+public struct Engine {
     public let root: StateRoot
     /// The caller's environment.
     public let environment: [String: String]

@@ -1,24 +1,10 @@
 import ImageStore
 import NIOPosix
 import OCISpec
+import PullMessages
 import StrictJSON
 
-/// What happens to a layer during a pull. Told from several threads, in order for each layer.
-public enum LayerEvent: Sendable, Equatable {
-    case waiting
-    case exists
-    /// Bytes that are there, and bytes in all.
-    case downloading(done: Int64, total: Int64)
-    /// Another attempt follows, for this reason.
-    case retrying(reason: String)
-    case downloaded
-    /// Bytes of the layer as it was downloaded.
-    case extracting(done: Int64, total: Int64)
-    /// Extracted.
-    case complete
-}
-
-/// What a pull tells while it runs.
+/// What a pull tells while it runs, from several threads, in order for each layer.
 public struct PullObserver: Sendable {
     let layer: @Sendable (Digest, LayerEvent) -> Void
     let warning: @Sendable (String) -> Void

@@ -1,4 +1,5 @@
 import OCISpec
+import PullMessages
 
 /// A user name with its password, or a token that stands for both.
 public struct RegistryCredentials: Sendable, Equatable {
@@ -16,11 +17,9 @@ public struct RegistryCredentials: Sendable, Equatable {
         self.source = source
     }
 
-    /// Reads `USER:PASSWORD` as `--creds` takes it; nil without a colon or a user.
-    public init?(option: String) {
-        guard let colon = option.firstIndex(of: ":"), colon > option.startIndex else { return nil }
-        self.init(
-            .password(user: String(option[..<colon]), password: String(option[option.index(after: colon)...])), source: .option)
+    /// What `--creds` said.
+    public init(_ option: PullCredentials) {
+        self.init(.password(user: option.user, password: option.password), source: .option)
     }
 }
 

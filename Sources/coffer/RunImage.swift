@@ -2,7 +2,7 @@ import ContainerEngine
 import ImageStore
 import LinuxKernel
 import OCISpec
-import Registry
+import PullMessages
 import Rendering
 
 /// The image of `run` and `create`: the local one, or one that is pulled now, as `--pull` says.
@@ -47,7 +47,7 @@ enum RunImage {
         }
         let pulled = try ImagePulling.pull(
             request.image, platform: try ImageCommands.platform(request.platform),
-            options: RegistryOptions(environment: engine.environment), isQuiet: options.quiet,
+            flags: nil, isQuiet: options.quiet,
             namesImage: options.pull == .always, into: try ImageStore(root: engine.root.images))
         if !options.quiet { ImagePulling.note("Digest: \(pulled.digest)") }
     }

@@ -90,7 +90,7 @@ struct StateDatabaseTests {
     @Test func aNewerSchemaIsRefused() throws {
         let state = try TemporaryRoot()
         let database = try state.engine().database
-        try database.write { try $0.execute(sql: "PRAGMA user_version = 99") }
+        try database.write { try $0.execute("PRAGMA user_version = 99") }
         let error = #expect(throws: EngineError.self) { try state.engine() }
         #expect(error?.summary.contains("written by a newer coffer") == true)
     }

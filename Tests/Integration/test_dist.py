@@ -9,14 +9,14 @@ from harness.machine import PROJECT
 from harness.registry import ROOT, Failure, test
 
 
-def chroot(root, *command):
-    """Runs a command in another root, in namespaces of its own; what it printed."""
+def chroot(root, *command, errors=False):
+    """Runs a command in another root, in namespaces of its own; what it printed, on standard error too with `errors`."""
     done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--mount-proc=" + str(root / "proc"), "chroot", root, *command],
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600,
                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"})
     if done.returncode != 0:
         raise Failure(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-800:]}{done.stderr[-800:]}")
-    return done.stdout
+    return done.stdout + (done.stderr if errors else "")
 
 
 @test(modes=(ROOT,), long=True)
@@ -35,13 +35,16 @@ def archives_run_without_a_toolchain(t):
             chroot(root, "apt-get", "-q", "update")
             chroot(root, "apt-get", "-q", "-y", "install", "--no-install-recommends", "/tmp/coffer.deb")
         else:
-            chroot(root, "sh", "-c", f"cd /tmp && tar -xzf coffer.tar.gz && cp -a {name}/bin {name}/lib {name}/share /usr/local/")
+            chroot(root, "sh", "-c", f"cd /tmp && tar -xzf coffer.tar.gz && cp -a {name}/bin {name}/lib {name}/libexec {name}/share /usr/local/")
         t.contains(chroot(root, "coffer", "--version"), version)
         t.contains(chroot(root, "coffer-runtime", "--version"), version)
         for path in ("share/coffer/apparmor", "share/bash-completion/completions/coffer"):
             place = root / ("usr" if kind == "deb" else "usr/local") / path
             t.true(place.exists(), f"{kind}: no {path}")
         t.contains(chroot(root, "coffer", "ps", "-a"), "CONTAINER ID")
+        # Nobody listens there: an answer from the registry client itself, with its libraries.
+        pull = chroot(root, "sh", "-c", "coffer pull 127.0.0.1:1/none; true", errors=True)
+        t.contains(pull, "cannot reach 127.0.0.1:1")
 
 
 @test(modes=(ROOT,), long=True)
@@ -50,5 +53,8 @@ def install_and_uninstall(t):
     subprocess.run(["make", "-C", PROJECT, "install", f"DESTDIR={root}", "PREFIX=/opt/coffer"], check=True, stdout=subprocess.DEVNULL)
     done = subprocess.run([root / "opt/coffer/bin/coffer", "--version"], capture_output=True, text=True, check=True)
     t.contains(done.stdout, (PROJECT / "VERSION").read_text().strip())
+    t.true((root / "opt/coffer/libexec/coffer/coffer-registry").exists(), "no coffer-registry")
+    pull = subprocess.run([root / "opt/coffer/bin/coffer", "--root", t.directory() / "state", "pull", "127.0.0.1:1/none"], capture_output=True, text=True)
+    t.contains(pull.stderr, "cannot reach 127.0.0.1:1")
     subprocess.run(["make", "-C", PROJECT, "uninstall", f"DESTDIR={root}", "PREFIX=/opt/coffer"], check=True, stdout=subprocess.DEVNULL)
     t.equal([str(path) for path in pathlib.Path(root).rglob("*") if path.is_file()], [], "files left")

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -210,31 +211,103 @@ def a_registry_with_a_ca_of_its_own(t):
     t.coffer("pull", name)
 
 
+class StalledPull:
+    """A pull that waits for the rest of a layer that never comes."""
+
+    def __init__(self, t, *flags):
+        self.t = t
+        layout = t.layout()
+        self.layers = small_layers(layout)
+        layout.image("x", self.layers)
+        layer = f"/blobs/{self.layers[1][0]['digest']}"
+
+        def stalls(handler):
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(self.layers[1][0]["size"]))
+            handler.end_headers()
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(20)
+        self.host, seen = lying_registry(t, {**honest_answers(layout), layer: stalls})
+        self.process = t.background(t.world.coffer, "pull", *flags, f"{self.host}/team/small:1", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                    start_new_session=True)
+        t.eventually(lambda: any(path.endswith(layer) for path, _ in seen), "the layer is asked for")
+        self.client = next(pid for pid, words in children(self.process.pid) if words[0] == b"coffer-registry")
+
+    def ends(self, code, text):
+        _, errors = self.process.communicate(timeout=20)
+        self.t.equal(self.process.returncode, code, "exit code")
+        self.t.contains(errors.decode(), text)
+        self.leaves_nothing()
+
+    def leaves_nothing(self):
+        t = self.t
+        t.eventually(lambda: has_ended(self.client), "coffer-registry has ended")
+        t.true(self.host not in t.coffer("images").stdout, "the image is listed")
+        known = {layer[0]["digest"][7:] for layer in self.layers}
+        left = [path.name for path in (t.world.state / "images").rglob("*") if path.name in known or path.name.startswith((".incoming", ".partial"))]
+        t.equal(left, [], "blobs that remain")
+
+
+def has_ended(pid):
+    """Whether a process is gone, or nobody has asked yet how it ended: whose parent was killed belongs to the runner."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def children(parent):
+    """Process id and words of the command line of each child."""
+    for pid in pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        yield int(pid), pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
 @test()
 def an_interrupted_pull_leaves_nothing(t):
-    layout = t.layout()
-    layers = small_layers(layout)
-    layout.image("x", layers)
-    layer = f"/blobs/{layers[1][0]['digest']}"
+    for number, send in ((signal.SIGINT, os.killpg), (signal.SIGINT, os.kill), (signal.SIGTERM, os.kill)):
+        # A terminal signals every program in the foreground, kill(1) the one that it names.
+        pull = StalledPull(t)
+        send(pull.process.pid, number)
+        pull.ends(128 + number, "was interrupted; nothing of it was kept")
 
-    def stalls(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(layers[1][0]["size"]))
-        handler.end_headers()
-        handler.wfile.write(b"x")
-        handler.wfile.flush()
-        time.sleep(20)
-    host, seen = lying_registry(t, {**honest_answers(layout), layer: stalls})
-    pull = t.background(t.world.coffer, "pull", f"{host}/team/small:1", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    t.eventually(lambda: any(path.endswith(layer) for path, _ in seen), "the layer is asked for")
-    pull.send_signal(signal.SIGINT)
-    _, errors = pull.communicate(timeout=20)
-    t.equal(pull.returncode, 130, "exit code")
-    t.contains(errors.decode(), "interrupted")
-    t.true(host not in t.coffer("images").stdout, "the image is listed")
-    known = {layer[0]["digest"][7:] for layer in layers}
-    left = [path.name for path in (t.world.state / "images").rglob("*") if path.name in known or path.name.startswith((".incoming", ".partial"))]
-    t.equal(left, [], "blobs that remain")
+
+@test()
+def a_pull_ends_with_either_of_its_programs(t):
+    pull = StalledPull(t)
+    os.kill(pull.process.pid, signal.SIGKILL)
+    pull.leaves_nothing()
+    pull = StalledPull(t)
+    os.kill(pull.client, signal.SIGKILL)
+    _, errors = pull.process.communicate(timeout=20)
+    t.equal(pull.process.returncode, 1, "exit code")
+    t.contains(errors.decode(), f"the pull of {pull.host}/team/small:1 failed: coffer-registry ended before it was done (exit code 137)")
+
+
+@test()
+def credentials_are_on_no_command_line_but_the_users(t):
+    pull = StalledPull(t, "--creds", "alice:s3cret")
+    lines = {name: pathlib.Path(f"/proc/{pull.client}/{name}").read_bytes() for name in ("cmdline", "environ")}
+    t.equal(lines["cmdline"], b"coffer-registry\0pull\0", "command line")
+    t.true(b"s3cret" not in lines["environ"], "the password is in the environment")
+    pull.process.send_signal(signal.SIGINT)
+    pull.ends(130, "interrupted")
+
+
+@test()
+def the_registry_client_is_for_coffer_alone(t):
+    alone = t.command(t.world.programs / "coffer-registry", "pull", code=125)
+    t.contains(alone.stderr, "belongs to coffer")
+    t.one_sentence(alone)
+    programs = t.directory() / "incomplete"
+    programs.mkdir()
+    for name in ("coffer", "coffer-runtime"):
+        shutil.copy(t.world.programs / name, programs / name)
+    programs.chmod(0o755)
+    # Nowhere else is looked for it.
+    missing = t.command(programs / "coffer", "pull", "nginx", code=1, environment={"PATH": f"{t.world.programs}:/usr/bin:/bin"})
+    t.contains(missing.stderr, "coffer-registry is not installed")
+    t.one_sentence(missing)
 
 
 @test()

@@ -1,6 +1,7 @@
 import Foundation
 import ImageStore
 import OCISpec
+import PullMessages
 import Synchronization
 import Testing
 

@@ -98,7 +98,7 @@ struct ContainerAssembly {
 
     /// What the monitor runs when the container has ended and no client is there to remove it.
     private func exitCommand() throws(EngineError) -> [String] {
-        [try RuntimeProgram.ownPath(), "internal", "remove-ended", engine.root.path, record.id]
+        [try InstalledProgram.ownPath(), "internal", "remove-ended", engine.root.path, record.id]
     }
 
     /// A limit that the user named must hold; one that only the level names may be reported as missing.

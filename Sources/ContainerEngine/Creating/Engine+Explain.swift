@@ -1,6 +1,5 @@
 import Confinement
 import ContainerRuntime
-import GRDB
 import LaunchPlan
 import LinuxKernel
 import OCISpec
@@ -16,7 +15,7 @@ extension Engine {
             id: id, name: request.name ?? "", image: request.image, imageID: image.id, created: 0, phase: .creating,
             autoRemove: false, rangeStart: nil, details: "")
         if let pool = try rangePool(request) {
-            record.rangeStart = try database.read { pool.firstFree(used: try UInt32.fetchAll($0, sql: "SELECT start FROM id_ranges")) }
+            record.rangeStart = try database.read { pool.firstFree(used: try StateDatabase.startsInUse($0)) }
         }
         let assembly = ContainerAssembly(engine: self, record: record, image: image, details: details)
         do {

@@ -1,20 +1,15 @@
 import Glibc
 import LinuxKernel
 
-/// Where `coffer-runtime` is: beside this program, in ../libexec/coffer beside it, or what COFFER_RUNTIME names.
-enum RuntimeProgram {
-    /// - Throws: `EngineError` when there is none.
-    static func locate(_ environment: [String: String]) throws(EngineError) -> String {
-        if let named = environment["COFFER_RUNTIME"], !named.isEmpty {
-            if access(named, X_OK) == 0 { return named }
-            throw EngineError("COFFER_RUNTIME names \(named), which is no program that can be run")
-        }
+/// The programs that are installed together with this one.
+enum InstalledProgram {
+    /// Where a program of Coffer is: beside this one, or in ../libexec/coffer. Neither PATH nor the environment has a say.
+    ///
+    /// - Returns: nil when there is none.
+    static func locate(_ name: String) throws(EngineError) -> String? {
         let own = try ownPath()
         let directory = own[..<(own.lastIndex(of: "/") ?? own.startIndex)]
-        let candidates = ["\(directory)/coffer-runtime", "\(directory)/../libexec/coffer/coffer-runtime"]
-        for candidate in candidates where access(candidate, X_OK) == 0 { return candidate }
-        throw EngineError(
-            "coffer-runtime is not installed beside \(own)", remedy: "install both programs, or name it with COFFER_RUNTIME")
+        return ["\(directory)/\(name)", "\(directory)/../libexec/coffer/\(name)"].first { access($0, X_OK) == 0 }
     }
 
     /// The absolute path of this program (proc_pid_exe(5)).
@@ -23,5 +18,20 @@ enum RuntimeProgram {
         let count = readlink("/proc/self/exe", &buffer, buffer.count)
         if count <= 0 { throw EngineError("/proc/self/exe cannot be read: \(KernelError.last("readlink").reason)") }
         return String(decoding: buffer[..<count], as: UTF8.self)
+    }
+}
+
+/// Where `coffer-runtime` is: installed with this program, or what COFFER_RUNTIME names.
+enum RuntimeProgram {
+    /// - Throws: `EngineError` when there is none.
+    static func locate(_ environment: [String: String]) throws(EngineError) -> String {
+        if let named = environment["COFFER_RUNTIME"], !named.isEmpty {
+            if access(named, X_OK) == 0 { return named }
+            throw EngineError("COFFER_RUNTIME names \(named), which is no program that can be run")
+        }
+        if let program = try InstalledProgram.locate("coffer-runtime") { return program }
+        throw EngineError(
+            "coffer-runtime is not installed beside \(try InstalledProgram.ownPath())",
+            remedy: "install both programs, or name it with COFFER_RUNTIME")
     }
 }

@@ -1,5 +1,5 @@
-import GRDB
 import LinuxKernel
+import SQLite
 
 /// The host IDs from which rootful containers get ranges of 65,536 each, so that a process that escapes from one container
 /// is nobody: not the host's root, and not a neighbour's.
@@ -79,15 +79,20 @@ public struct IDRangePool: Sendable, Equatable {
 }
 
 extension StateDatabase {
+    /// First IDs of the ranges that containers own, ascending.
+    static func startsInUse(_ database: SQLiteConnection) throws(SQLiteError) -> [UInt32] {
+        try database.rows("SELECT start FROM id_ranges ORDER BY start") { UInt32(truncatingIfNeeded: $0.integer(0)) }
+    }
+
     /// Takes a free range inside the caller's transaction.
-    static func allocate(_ pool: IDRangePool, for id: String, _ database: Database) throws -> UInt32 {
-        let used = try UInt32.fetchAll(database, sql: "SELECT start FROM id_ranges ORDER BY start")
+    static func allocate(_ pool: IDRangePool, for id: String, _ database: SQLiteConnection) throws -> UInt32 {
+        let used = try startsInUse(database)
         guard let start = pool.firstFree(used: used) else {
             throw EngineError(
                 "no free range of 65,536 user IDs is left (\(used.count) containers own one each)",
                 remedy: "remove containers, or give the line 'coffer' in /etc/subuid and /etc/subgid a larger range")
         }
-        try database.execute(sql: "INSERT INTO id_ranges (start, container) VALUES (?, ?)", arguments: [start, id])
+        try database.execute("INSERT INTO id_ranges (start, container) VALUES (?, ?)", [.integer(Int64(start)), .text(id)])
         return start
     }
 }

@@ -1,20 +1,30 @@
-import GRDB
+import SQLite
 
 extension StateDatabase {
+    /// The columns in the order in which `record` reads them.
     private static let columns = """
-        SELECT containers.*, id_ranges.start AS range_start FROM containers
-        LEFT JOIN id_ranges ON id_ranges.container = containers.id
+        SELECT id, name, image, image_id, created, phase, auto_remove, id_ranges.start, details, monitor_lost_at, start_error, start_error_code
+        FROM containers LEFT JOIN id_ranges ON id_ranges.container = containers.id
         """
 
-    private static func record(_ row: Row) -> ContainerRecord {
+    private static func record(_ row: borrowing SQLiteRow) -> ContainerRecord {
         var record = ContainerRecord(
-            id: row["id"], name: row["name"], image: row["image"], imageID: row["image_id"], created: row["created"],
-            phase: ContainerRecord.Phase(rawValue: row["phase"]) ?? .creating, autoRemove: row["auto_remove"],
-            rangeStart: row["range_start"], details: row["details"])
-        record.monitorLostAt = row["monitor_lost_at"]
-        record.startError = row["start_error"]
-        record.startErrorCode = row["start_error_code"]
+            id: row.text(0), name: row.text(1), image: row.text(2), imageID: row.text(3), created: row.integer(4),
+            phase: ContainerRecord.Phase(rawValue: row.text(5)) ?? .creating, autoRemove: row.integer(6) != 0,
+            rangeStart: row.optionalInteger(7).map { UInt32(truncatingIfNeeded: $0) }, details: row.text(8))
+        record.monitorLostAt = row.optionalInteger(9)
+        record.startError = row.text(10)
+        record.startErrorCode = Int32(truncatingIfNeeded: row.integer(11))
         return record
+    }
+
+    private static func records(_ condition: String, _ values: [SQLiteValue], _ database: SQLiteConnection) throws(SQLiteError) -> [ContainerRecord] {
+        try database.rows(columns + condition, values) { record($0) }
+    }
+
+    /// The ID of the container that has a name.
+    private static func id(named name: String, _ database: SQLiteConnection) throws(SQLiteError) -> String? {
+        try database.rows("SELECT id FROM containers WHERE name = ?", [.text(name)]) { $0.text(0) }.first
     }
 
     /// Inserts a container, with a name of its own when `record.name` is empty and a free ID range when `ranges` is given.
@@ -26,21 +36,19 @@ extension StateDatabase {
             var record = record
             if record.name.isEmpty {
                 record.name = try Self.freeName(database)
-            } else if let other = try String.fetchOne(
-                database, sql: "SELECT id FROM containers WHERE name = ?", arguments: [record.name])
-            {
+            } else if let other = try Self.id(named: record.name, database) {
                 throw EngineError(
                     "Conflict. The container name \"/\(record.name)\" is already in use by container \"\(other)\"",
                     remedy: "remove (or rename) that container to be able to reuse that name")
             }
             try database.execute(
-                sql: """
-                    INSERT INTO containers (id, name, image, image_id, created, phase, auto_remove, details)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    record.id, record.name, record.image, record.imageID, record.created, record.phase.rawValue,
-                    record.autoRemove, record.details,
+                """
+                INSERT INTO containers (id, name, image, image_id, created, phase, auto_remove, details)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                [
+                    .text(record.id), .text(record.name), .text(record.image), .text(record.imageID), .integer(record.created),
+                    .text(record.phase.rawValue), .integer(record.autoRemove ? 1 : 0), .text(record.details),
                 ])
             if let ranges { record.rangeStart = try Self.allocate(ranges, for: record.id, database) }
             for volume in volumes { try Self.insert(volume, of: record, database) }
@@ -48,28 +56,22 @@ extension StateDatabase {
         }
     }
 
-    private static func freeName(_ database: Database) throws -> String {
+    private static func freeName(_ database: SQLiteConnection) throws -> String {
         for attempt in 0..<64 {
             let name = ContainerName.random() + (attempt < 16 ? "" : "\(attempt)")
-            if try String.fetchOne(database, sql: "SELECT id FROM containers WHERE name = ?", arguments: [name]) == nil {
-                return name
-            }
+            if try id(named: name, database) == nil { return name }
         }
         throw EngineError("no free container name found", remedy: "name the container with --name")
     }
 
     /// Every container, newest first.
     public func containers() throws(EngineError) -> [ContainerRecord] {
-        try read { database in
-            try Row.fetchAll(database, sql: Self.columns + " ORDER BY created DESC").map(Self.record)
-        }
+        try read { try Self.records(" ORDER BY created DESC", [], $0) }
     }
 
     /// The container with this ID, or nil.
     public func container(id: String) throws(EngineError) -> ContainerRecord? {
-        try read { database in
-            try Row.fetchOne(database, sql: Self.columns + " WHERE id = ?", arguments: [id]).map(Self.record)
-        }
+        try read { try Self.records(" WHERE id = ?", [.text(id)], $0).first }
     }
 
     /// The container that a user means: by full ID, by name, by the beginning of its ID.
@@ -79,12 +81,9 @@ extension StateDatabase {
         let bare = reference.hasPrefix("/") ? String(reference.dropFirst()) : reference
         let isPrefix = !bare.isEmpty && bare.utf8.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) }
         let found = try read { database in
-            if let exact = try Row.fetchOne(database, sql: Self.columns + " WHERE id = ?1 OR name = ?1", arguments: [bare]) {
-                return [Self.record(exact)]
-            }
-            guard isPrefix else { return [] }
-            let sql = Self.columns + " WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 2"
-            return try Row.fetchAll(database, sql: sql, arguments: [bare]).map(Self.record)
+            let exact = try Self.records(" WHERE id = ?1 OR name = ?1 LIMIT 1", [.text(bare)], database)
+            guard exact.isEmpty, isPrefix else { return exact }
+            return try Self.records(" WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 2", [.text(bare)], database)
         }
         guard let first = found.first else { throw .noSuchContainer(reference) }
         if found.count > 1 {
@@ -98,8 +97,8 @@ extension StateDatabase {
     public func setPhase(_ phase: ContainerRecord.Phase, of id: String) throws(EngineError) {
         try write { database in
             try database.execute(
-                sql: "UPDATE containers SET phase = ?, monitor_lost_at = NULL, start_error = '', start_error_code = 0 WHERE id = ?",
-                arguments: [phase.rawValue, id])
+                "UPDATE containers SET phase = ?, monitor_lost_at = NULL, start_error = '', start_error_code = 0 WHERE id = ?",
+                [.text(phase.rawValue), .text(id)])
         }
     }
 
@@ -108,45 +107,43 @@ extension StateDatabase {
         var details = details
         details.relaxations = relaxations
         let text = try details.encoded()
-        try write { try $0.execute(sql: "UPDATE containers SET details = ? WHERE id = ?", arguments: [text, record.id]) }
+        try write { try $0.execute("UPDATE containers SET details = ? WHERE id = ?", [.text(text), .text(record.id)]) }
     }
 
     /// Records that a start failed; the container stays as it was before.
     public func setStartError(_ message: String, code: Int32, of id: String) throws(EngineError) {
         try write { database in
             try database.execute(
-                sql: "UPDATE containers SET phase = 'created', start_error = ?, start_error_code = ? WHERE id = ?",
-                arguments: [message, code, id])
+                "UPDATE containers SET phase = 'created', start_error = ?, start_error_code = ? WHERE id = ?",
+                [.text(message), .integer(Int64(code)), .text(id)])
         }
     }
 
     /// Records that a container's monitor died without leaving an exit code.
     public func setMonitorLost(at moment: Int64, of id: String) throws(EngineError) {
         try write { database in
-            try database.execute(sql: "UPDATE containers SET monitor_lost_at = ? WHERE id = ?", arguments: [moment, id])
+            try database.execute("UPDATE containers SET monitor_lost_at = ? WHERE id = ?", [.integer(moment), .text(id)])
         }
     }
 
     /// Gives a container another name.
     public func rename(_ id: String, to name: String) throws(EngineError) {
         try write { database in
-            if let other = try String.fetchOne(database, sql: "SELECT id FROM containers WHERE name = ?", arguments: [name]) {
+            if let other = try Self.id(named: name, database) {
                 throw EngineError(
                     "Conflict. The container name \"/\(name)\" is already in use by container \"\(other)\"", code: .failure)
             }
-            try database.execute(sql: "UPDATE containers SET name = ? WHERE id = ?", arguments: [name, id])
+            try database.execute("UPDATE containers SET name = ? WHERE id = ?", [.text(name), .text(id)])
         }
     }
 
     /// Forgets a container; its range and its claims on volumes go with it.
     public func delete(_ id: String) throws(EngineError) {
-        try write { try $0.execute(sql: "DELETE FROM containers WHERE id = ?", arguments: [id]) }
+        try write { try $0.execute("DELETE FROM containers WHERE id = ?", [.text(id)]) }
     }
 
     /// The IDs of containers made from an image, "sha256:…".
     public func containers(ofImage imageID: String) throws(EngineError) -> [ContainerRecord] {
-        try read { database in
-            try Row.fetchAll(database, sql: Self.columns + " WHERE image_id = ?", arguments: [imageID]).map(Self.record)
-        }
+        try read { try Self.records(" WHERE image_id = ?", [.text(imageID)], $0) }
     }
 }

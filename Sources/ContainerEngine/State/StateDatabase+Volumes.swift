@@ -1,4 +1,4 @@
-import GRDB
+import SQLite
 
 /// A volume that a container mounts.
 public struct VolumeUse: Sendable, Equatable {
@@ -13,29 +13,29 @@ public struct VolumeUse: Sendable, Equatable {
 }
 
 extension StateDatabase {
-    static func insert(_ volume: VolumeUse, of record: ContainerRecord, _ database: Database) throws {
+    static func insert(_ volume: VolumeUse, of record: ContainerRecord, _ database: SQLiteConnection) throws(SQLiteError) {
         try database.execute(
-            sql: "INSERT OR IGNORE INTO volumes (name, created, anonymous) VALUES (?, ?, ?)",
-            arguments: [volume.name, record.created, volume.isAnonymous])
+            "INSERT OR IGNORE INTO volumes (name, created, anonymous) VALUES (?, ?, ?)",
+            [.text(volume.name), .integer(record.created), .integer(volume.isAnonymous ? 1 : 0)])
         try database.execute(
-            sql: "INSERT OR IGNORE INTO volume_uses (volume, container) VALUES (?, ?)", arguments: [volume.name, record.id])
+            "INSERT OR IGNORE INTO volume_uses (volume, container) VALUES (?, ?)", [.text(volume.name), .text(record.id)])
     }
 
     /// The anonymous volumes that only this container uses.
     public func anonymousVolumes(onlyOf id: String) throws(EngineError) -> [String] {
         try read { database in
-            try String.fetchAll(
-                database,
-                sql: """
-                    SELECT name FROM volumes JOIN volume_uses ON volume = name
-                    WHERE anonymous AND name IN (SELECT volume FROM volume_uses WHERE container = ?)
-                    GROUP BY name HAVING COUNT(*) = 1
-                    """, arguments: [id])
+            try database.rows(
+                """
+                SELECT name FROM volumes JOIN volume_uses ON volume = name
+                WHERE anonymous AND name IN (SELECT volume FROM volume_uses WHERE container = ?)
+                GROUP BY name HAVING COUNT(*) = 1
+                """, [.text(id)]
+            ) { $0.text(0) }
         }
     }
 
     /// Forgets a volume that nobody uses.
     public func deleteVolume(_ name: String) throws(EngineError) {
-        try write { try $0.execute(sql: "DELETE FROM volumes WHERE name = ?", arguments: [name]) }
+        try write { try $0.execute("DELETE FROM volumes WHERE name = ?", [.text(name)]) }
     }
 }

@@ -1,30 +1,25 @@
-import GRDB
+import SQLite
 
 /// The engine's state: which containers exist, and which ID range each owns. One SQLite file that many commands open at once.
 ///
 /// Write-ahead logging lets `ps` read while a `run` writes. `synchronous` is NORMAL: a commit is not flushed to the disk at
 /// once, which after a power failure can lose the newest rows but never corrupts the file; no container survives a power
 /// failure either, and directories without a row are swept by reconciliation.
-public struct StateDatabase: Sendable {
+public struct StateDatabase {
     /// Raised with every change of the tables.
     static let schemaVersion = 1
-    private let queue: DatabaseQueue
+    /// Milliseconds that a command waits for another one's transaction; each takes about a millisecond.
+    private static let busyTimeout: Int32 = 20_000
+    private let connection: SQLiteConnection
+    private let path: String
 
     /// - Throws: `EngineError` when the file cannot be opened or was written by a newer version.
     public init(path: String) throws(EngineError) {
-        var configuration = Configuration()
-        // Seconds that a command waits for another one's transaction; each takes about a millisecond.
-        configuration.busyMode = .timeout(20)
-        configuration.label = "state"
-        configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 64")
-        }
+        self.path = path
         do {
-            queue = try DatabaseQueue(path: path, configuration: configuration)
-            // A command's connection ends with its process. Closing it would copy the log into the database, flush the disk
-            // twice and remove both side files, at the end of every command; SQLite does without, and copies every 64 pages.
-            _ = Unmanaged.passRetained(queue)
-            try Self.migrate(queue, path)
+            connection = try SQLiteConnection(path: path, busyTimeout: Self.busyTimeout)
+            try connection.execute(script: "PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 64")
+            try Self.migrate(connection, path)
         } catch let error as EngineError {
             throw error
         } catch {
@@ -33,23 +28,26 @@ public struct StateDatabase: Sendable {
     }
 
     private static func failed(_ error: any Error, _ path: String) -> EngineError {
-        let reason = (error as? DatabaseError)?.message ?? "\(error)"
-        return EngineError("state database \(path): \(reason)", remedy: "check free space and permissions of its directory")
+        EngineError("state database \(path): \(error)", remedy: "check free space and permissions of its directory")
     }
 
-    private static func migrate(_ queue: DatabaseQueue, _ path: String) throws {
-        let version = try queue.inDatabase { try Int.fetchOne($0, sql: "PRAGMA user_version") } ?? 0
+    private static func migrate(_ connection: SQLiteConnection, _ path: String) throws {
+        let version = try version(connection)
         if version == schemaVersion { return }
         if version > schemaVersion {
             throw EngineError(
                 "state database \(path) was written by a newer coffer (schema \(version), this one knows \(schemaVersion))",
                 remedy: "use the newer program")
         }
-        try queue.inDatabase { try $0.execute(sql: "PRAGMA journal_mode = WAL") }
-        try queue.write { database in
+        try connection.execute(script: "PRAGMA journal_mode = WAL")
+        try connection.transaction(.writing) { database in
             // Another command may have been faster between the look and the lock.
-            if try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0 < 1 { try database.execute(sql: schema1) }
+            if try Self.version(database) < 1 { try database.execute(script: schema1) }
         }
+    }
+
+    private static func version(_ connection: SQLiteConnection) throws(SQLiteError) -> Int64 {
+        try connection.rows("PRAGMA user_version") { $0.integer(0) }.first ?? 0
     }
 
     private static let schema1 = """
@@ -74,24 +72,24 @@ public struct StateDatabase: Sendable {
         """
 
     /// Runs `body` in one transaction that writes; other writers wait.
-    func write<Value>(_ body: (Database) throws -> Value) throws(EngineError) -> Value {
+    func write<Value>(_ body: (SQLiteConnection) throws -> Value) throws(EngineError) -> Value {
         do {
-            return try queue.write(body)
+            return try connection.transaction(.writing, body)
         } catch let error as EngineError {
             throw error
         } catch {
-            throw Self.failed(error, queue.path)
+            throw Self.failed(error, path)
         }
     }
 
     /// Runs `body` in one transaction that only reads.
-    func read<Value>(_ body: (Database) throws -> Value) throws(EngineError) -> Value {
+    func read<Value>(_ body: (SQLiteConnection) throws -> Value) throws(EngineError) -> Value {
         do {
-            return try queue.read(body)
+            return try connection.transaction(.reading, body)
         } catch let error as EngineError {
             throw error
         } catch {
-            throw Self.failed(error, queue.path)
+            throw Self.failed(error, path)
         }
     }
 }

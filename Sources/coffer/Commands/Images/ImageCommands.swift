@@ -4,7 +4,7 @@ import Glibc
 import ImageStore
 import LinuxKernel
 import OCISpec
-import Registry
+import PullMessages
 import Rendering
 
 /// What the commands about images share.
@@ -16,12 +16,12 @@ enum ImageCommands {
     static func told<Value>(_ body: () throws -> Value) throws -> Value {
         do {
             return try body()
-        } catch let error as RegistryError {
-            if case .interrupted(let signal) = error.kind, signal > 0 {
-                Terminal.write("coffer: \(HumanUnits.printable(error.description))\n", to: 2)
+        } catch let failure as PullFailure {
+            if let signal = failure.signal {
+                Terminal.write("coffer: \(HumanUnits.printable(failure.message))\n", to: 2)
                 throw ContainedExit(code: 128 + signal)
             }
-            throw EngineError(error.description, code: .failure)
+            throw EngineError(failure.message, code: .failure)
         } catch let error as ImageStoreError {
             throw EngineError(error.description, code: .failure)
         } catch let error as ImageReferenceError {

@@ -2,7 +2,7 @@ import ArgumentParser
 import ContainerEngine
 import ImageStore
 import OCISpec
-import Registry
+import PullMessages
 import Rendering
 
 /// How a registry is spoken to, as Podman's commands take it.
@@ -18,16 +18,11 @@ struct RegistryFlags: ParsableArguments {
     @Option(name: .long, parsing: .unconditional, help: "A directory with CAs (*.crt) and client certificates (*.cert, *.key).")
     var certDir: String?
 
-    func options() throws -> RegistryOptions {
-        var options = RegistryOptions(
-            verifiesTLS: tlsVerify, certificateDirectory: certDir, environment: Invocation.environment)
-        if let creds {
-            guard let credentials = RegistryCredentials(option: creds) else {
-                throw EngineError("--creds takes USER:PASSWORD", code: .failure)
-            }
-            options.credentials = credentials
-        }
-        return options
+    /// What `--creds` says.
+    func credentials() throws -> PullCredentials? {
+        guard let creds else { return nil }
+        guard let credentials = PullCredentials(option: creds) else { throw EngineError("--creds takes USER:PASSWORD", code: .failure) }
+        return credentials
     }
 }
 
@@ -35,20 +30,23 @@ struct RegistryFlags: ParsableArguments {
 enum ImagePulling {
     /// - Parameters:
     ///   - text: the name as the user wrote it.
+    ///   - flags: nil for a registry that is spoken to by default.
     ///   - isQuiet: No progress, and nothing about the name.
     ///   - namesImage: Says what a short name stands for.
     /// - Throws: `EngineError` in one sentence, `ContainedExit` when a signal ended it.
     static func pull(
-        _ text: String, platform: Platform?, options: RegistryOptions, isQuiet: Bool, namesImage: Bool = true,
-        into store: ImageStore
-    ) throws -> PulledImage {
+        _ text: String, platform: Platform?, flags: RegistryFlags?, isQuiet: Bool, namesImage: Bool = true, into store: ImageStore
+    ) throws -> PullResult {
         try ImageCommands.told {
             let reference = try ImageReference(parsing: text)
             if !isQuiet, namesImage, reference.description != text { note("\(text) → \(reference)") }
+            let request = PullRequest(
+                image: reference, platform: platform, store: store.root, credentials: try flags?.credentials(),
+                verifiesTLS: flags?.tlsVerify ?? true, certificateDirectory: flags?.certDir)
             let bars = LayerBars(isQuiet: isQuiet)
             let observer = PullObserver(layer: { bars.show($0, $1) }, warning: { note("warning: \($0)") })
             defer { bars.bars.finish() }
-            return try ImagePull(reference, platform: platform, options: options, into: store, observer: observer).run()
+            return try RegistryProcess.pull(request, environment: Invocation.environment, observer: observer)
         }
     }
 

@@ -1,6 +1,6 @@
 import ArgumentParser
 import OCISpec
-import Registry
+import PullMessages
 import Rendering
 
 /// `coffer pull`.
@@ -17,15 +17,16 @@ struct PullCommand: ParsableCommand {
     func run() throws {
         let store = try ImageCommands.store()
         let platform = try ImageCommands.platform(platform)
-        let options = try registry.options()
+        // A flag that is wrong is wrong for every image.
+        try _ = registry.credentials()
         try ImageCommands.forEach(images) { name in
-            let pulled = try ImagePulling.pull(name, platform: platform, options: options, isQuiet: quiet, into: store)
+            let pulled = try ImagePulling.pull(name, platform: platform, flags: registry, isQuiet: quiet, into: store)
             if !quiet {
                 ImagePulling.note("Digest: \(pulled.digest)")
                 ImagePulling.note(
                     pulled.wasUpToDate ? "Status: Image is up to date for \(name)" : "Status: Downloaded newer image for \(name)")
             }
-            ImageCommands.print(pulled.reference.description)
+            ImageCommands.print(pulled.image)
         }
     }
 }
