@@ -34,6 +34,29 @@ struct Coffer: ParsableCommand {
         PullCommand.self, LoadCommand.self, ImportCommand.self, SaveCommand.self, ImagesCommand.self, RemoveImageCommand.self,
         TagCommand.self, HistoryCommand.self,
     ]
+
+    /// Commands that scripts run in loops. ArgumentParser reads the options of a command by reflection, several times over for one that it finds in a
+    /// tree: most of the time of a start. These are parsed by themselves.
+    private static let frequent: [String: any ParsableCommand.Type] = [
+        "run": RunCommand.self, "exec": ExecCommand.self, "create": CreateCommand.self, "ps": ListCommand.self,
+        "inspect": InspectCommand.self, "rm": RemoveCommand.self,
+    ]
+
+    /// The command that a line asks for.
+    static func command(of arguments: [String]) throws -> any ParsableCommand {
+        if let name = arguments.first, let type = frequent[name] {
+            // What fails alone is parsed again below the root, which knows what to say about it: help, version, an unknown flag.
+            do { return try type.parse(Array(arguments.dropFirst())) } catch {}
+        }
+        return try parseAsRoot(arguments)
+    }
+}
+
+extension CommandConfiguration {
+    /// The configuration of a command that may be parsed by itself: one with a "super-command" is not asked for completion scripts.
+    static func frequent(_ name: String, abstract: String, usage: String? = nil, aliases: [String] = []) -> CommandConfiguration {
+        CommandConfiguration(commandName: name, _superCommandName: "coffer", abstract: abstract, usage: usage, aliases: aliases)
+    }
 }
 
 /// `coffer container VERB`: the same commands under Docker's longer names.

@@ -15,7 +15,7 @@ import Glibc
         }
         do {
             try GlobalOptions.take(from: &arguments)
-            var command = try Coffer.parseAsRoot(DockerFlags.normalised(DockerFlags.withHelpFirst(arguments)))
+            var command = try Coffer.command(of: DockerFlags.normalised(DockerFlags.withHelpFirst(arguments)))
             try command.run()
         } catch {
             FailureReport(error, arguments: arguments).exit()

@@ -381,12 +381,12 @@ import Testing
         let damaged = try self.registry { $0.path == layer ? .notFound : nil }
         defer { damaged.stop() }
         let website = try LyingRegistry { _ in .json("<html>", type: "text/html", status: 404) }
-        defer { website.stop() }
         try await PullFixture.with { fixture in
             try await fixture.expect(.manifestUnknown, from: registry)
             try await fixture.expect(.blobUnknown(Digest(of: image.layers[0])), from: damaged)
             try await fixture.expect(.noRegistry(status: 404), from: website)
         }
+        // Once: by a second time the number of its socket may be somebody else's.
         website.stop()
         try await PullFixture.with { fixture in
             try await fixture.expect(.unreachable(reason: "connection refused"), from: website)

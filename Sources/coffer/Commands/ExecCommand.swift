@@ -5,8 +5,8 @@ import Rendering
 
 /// `coffer exec`.
 struct ExecCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "exec", abstract: "Run a further program in a container that runs.",
+    static let configuration = CommandConfiguration.frequent(
+        "exec", abstract: "Run a further program in a container that runs.",
         usage: "coffer exec [OPTIONS] CONTAINER COMMAND [ARG...]")
 
     @Flag(name: .shortAndLong, help: "Run in the background.") var detach = false

@@ -5,7 +5,7 @@ import Rendering
 
 /// `coffer inspect`.
 struct InspectCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "inspect", abstract: "Show everything about containers or images.")
+    static let configuration = CommandConfiguration.frequent("inspect", abstract: "Show everything about containers or images.")
 
     @Option(name: [.customShort("f", allowingJoined: true), .long], parsing: .unconditional, help: "json, or a Go template.")
     var format: String?

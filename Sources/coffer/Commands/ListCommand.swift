@@ -4,8 +4,8 @@ import Rendering
 
 /// `coffer ps`.
 struct ListCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "ps", abstract: "List containers.", aliases: ["ls", "list"])
+    static let configuration = CommandConfiguration.frequent(
+        "ps", abstract: "List containers.", aliases: ["ls", "list"])
 
     @Flag(name: .shortAndLong, help: "Show all containers, not only those that run.") var all = false
     @Flag(name: .shortAndLong, help: "Show IDs only.") var quiet = false

@@ -5,8 +5,8 @@ import Rendering
 
 /// `coffer run`.
 struct RunCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Create a container from an image and start it.",
+    static let configuration = CommandConfiguration.frequent(
+        "run", abstract: "Create a container from an image and start it.",
         usage: "coffer run [OPTIONS] IMAGE [COMMAND] [ARG...]")
 
     @OptionGroup var options: ContainerOptions
@@ -42,8 +42,8 @@ struct RunCommand: ParsableCommand {
 
 /// `coffer create`.
 struct CreateCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "create", abstract: "Create a container from an image without starting it.",
+    static let configuration = CommandConfiguration.frequent(
+        "create", abstract: "Create a container from an image without starting it.",
         usage: "coffer create [OPTIONS] IMAGE [COMMAND] [ARG...]")
 
     @OptionGroup var options: ContainerOptions

@@ -65,7 +65,7 @@ struct KillCommand: ParsableCommand {
 
 /// `coffer rm`.
 struct RemoveCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "rm", abstract: "Remove containers.", aliases: ["remove"])
+    static let configuration = CommandConfiguration.frequent("rm", abstract: "Remove containers.", aliases: ["remove"])
 
     @Flag(name: .shortAndLong, help: "Kill those that run.") var force = false
     @Flag(name: .shortAndLong, help: "Remove their anonymous volumes too.") var volumes = false
