@@ -18,12 +18,12 @@ let strict: [SwiftSetting] =
 // once. The archives that those module files would have named are listed instead.
 // Relative relocations are packed (glibc 2.36): where there are many, they cost more than the rest of the start.
 // `libraries` is where the shared libraries that `make dist` brings along are, seen from the program.
-func engineLinking(libraries: String, archives: [String]) -> [LinkerSetting] {
+func engineLinking(libraries: String) -> [LinkerSetting] {
     [
         .unsafeFlags([
             "-static-stdlib", "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "pack-relative-relocs", "-Xlinker", "-rpath=\(libraries)",
         ])
-    ] + archives.map { .linkedLibrary($0) }
+    ] + ["_FoundationCollections", "_FoundationCShims", "stdc++"].map { .linkedLibrary($0) }
 }
 
 let package = Package(
@@ -99,17 +99,12 @@ let package = Package(
                 "OCISpec", "PullMessages", "StrictJSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict,
-            linkerSettings: engineLinking(
-                libraries: "$ORIGIN/../lib/coffer", archives: ["_FoundationCollections", "_FoundationCShims", "stdc++"])),
-        // What needs HTTP and TLS, and so Foundation with its 40 MB of ICU: `coffer` runs it for a pull (docs/decisions/0005-coffer-registry.md).
+            linkerSettings: engineLinking(libraries: "$ORIGIN/../lib/coffer")),
+        // What needs HTTP and TLS: `coffer` runs it for a pull (docs/decisions/0005-coffer-registry.md).
         .executableTarget(
             name: "coffer-registry",
             dependencies: ["Registry", "PullMessages", "ImageStore", "LinuxKernel", "OCISpec"], swiftSettings: strict,
-            linkerSettings: engineLinking(
-                libraries: "$ORIGIN/../../lib/coffer",
-                archives: [
-                    "FoundationInternationalization", "CoreFoundation", "_FoundationICU", "_FoundationCollections", "_FoundationCShims", "stdc++",
-                ])),
+            linkerSettings: engineLinking(libraries: "$ORIGIN/../../lib/coffer")),
         .executableTarget(
             name: "coffer-runtime",
             dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "StrictJSON"],

@@ -39,7 +39,7 @@ extension Engine {
                 remedy: "run a container that has what it needs", code: .engine)
         }
         let details = try ContainerDetails(decoding: container.record.details, of: name)
-        guard let spec = try BundleFiles.load(RuntimeSpec.self, container.directory.config) else {
+        guard let spec = try BundleFiles.load(ProcessDocument.self, container.directory.config) else {
             throw EngineError("container \(name) has no config.json", remedy: "remove it: coffer rm -f \(name)", code: .failure)
         }
         let user = request.user ?? details.user
@@ -67,7 +67,7 @@ extension Engine {
 
     /// The container's own process with another program: everything that confines it stays.
     private static func process(
-        _ request: ExecRequest, _ details: ContainerDetails, _ spec: RuntimeSpec, _ user: String
+        _ request: ExecRequest, _ details: ContainerDetails, _ spec: ProcessDocument, _ user: String
     ) -> RuntimeSpec.Process {
         var process = spec.process ?? RuntimeSpec.Process(cwd: "/")
         process.args = request.command
@@ -102,6 +102,11 @@ extension Engine {
         execv(program, argv)
         throw .last("execve", program)
     }
+}
+
+/// What `exec` wants to know of config.json. The runtime reads all of it.
+private struct ProcessDocument: Decodable {
+    var process: RuntimeSpec.Process?
 }
 
 extension RuntimeSpec.Process {
