@@ -38,6 +38,14 @@ def standard_input_reaches_the_program(t):
 
 
 @test()
+def input_that_nobody_reads_changes_no_exit_code(t):
+    """The monitor ends with frames of the client unread: the kernel tells the client that first, and the exit code after it."""
+    image, data = t.debian(), os.urandom(1_000_000)
+    for code in range(12):
+        t.coffer("run", "--rm", "-i", "--network", "none", image, "sh", "-c", f"exit {code}", input=data, code=code)
+
+
+@test()
 def much_output_arrives_whole(t):
     result = t.coffer("run", "--rm", t.debian(), "sh", "-c", "seq 1 200000")
     t.equal(len(result.stdout.splitlines()), 200000, "lines")

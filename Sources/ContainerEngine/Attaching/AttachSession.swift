@@ -102,8 +102,8 @@ struct AttachSession: ~Copyable {
             count = try retrying("recv") { buffer.withUnsafeMutableBytes { recv(socket.rawValue, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT)) } }
         } catch {
             if error.errno == EAGAIN { return nil }
-            // The monitor was killed with frames of ours unread.
-            if error.errno == ECONNRESET { return .ended(.lost) }
+            // The monitor has closed with frames of ours unread. That is told once, and before what it had still said (unix(7)).
+            if error.errno == ECONNRESET { return nil }
             throw error
         }
         if count == 0 { return .ended(.lost) }
