@@ -53,6 +53,12 @@ public struct IDMaps: Sendable, Equatable, Hashable {
     /// The same map for users and groups.
     public init(both mappings: [IDMapping]) { self.init(users: mappings, groups: mappings) }
 
+    /// Whether the calling process is in the initial user namespace, or one that is like it: every ID is mapped to itself.
+    public static func isInitialNamespace() throws(KernelError) -> Bool {
+        let map = String(decoding: try readFile("/proc/self/uid_map", limit: 4096), as: UTF8.self)
+        return map.split(whereSeparator: { $0 == " " || $0 == "\n" }) == ["0", "0", "4294967295"]
+    }
+
     /// 0…count-1 mapped to themselves.
     public static func identity(count: UInt32 = 65536) -> IDMaps {
         IDMaps(both: [IDMapping(inside: 0, outside: 0, count: count)])

@@ -75,29 +75,17 @@ public enum TreeOwner {
     private static func changeEntries(
         of directory: borrowing FileDescriptor, device: dev_t, _ uid: UInt32, _ gid: UInt32, _ path: String
     ) throws(KernelError) {
-        for name in try entries(of: directory) {
-            let raw = directory.rawValue
+        let raw = directory.rawValue
+        for entry in try DirectoryListing.read(raw) {
+            let shown = path + "/" + entry.text
             var status = stat()
-            try retrying("fstatat", path + "/" + name) { fstatat(raw, name, &status, AT_SYMLINK_NOFOLLOW) }
+            try retrying("fstatat", shown) { fstatat(raw, entry.name, &status, AT_SYMLINK_NOFOLLOW) }
             if status.st_dev != device { continue }
-            try retrying("fchownat", path + "/" + name) { fchownat(raw, name, uid, gid, AT_SYMLINK_NOFOLLOW) }
+            try retrying("fchownat", shown) { fchownat(raw, entry.name, uid, gid, AT_SYMLINK_NOFOLLOW) }
             guard status.st_mode & S_IFMT == S_IFDIR else { continue }
-            let child = try directory.open(at: name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-            try changeEntries(of: child, device: device, uid, gid, path + "/" + name)
+            let child = FileDescriptor(
+                owning: try retrying("openat", shown) { openat(raw, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) })
+            try changeEntries(of: child, device: device, uid, gid, shown)
         }
-    }
-
-    private static func entries(of directory: borrowing FileDescriptor) throws(KernelError) -> [String] {
-        let copy = try directory.open(at: ".", O_RDONLY | O_DIRECTORY)
-        guard let stream = fdopendir(copy.release()) else { throw .last("fdopendir") }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names
     }
 }

@@ -185,16 +185,13 @@ extension Engine {
 
     /// Removes directories below `containers/` that no row knows: their rows were lost with the power.
     func sweepDirectories(known: Set<String>) throws(EngineError) {
-        guard let stream = opendir(root.containers) else {
-            throw EngineError("\(root.containers) cannot be read: \(KernelError.last("opendir").reason)")
+        let names: [String]
+        do {
+            names = try DirectoryListing.names(of: root.containers)
+        } catch {
+            throw EngineError("\(root.containers) cannot be read: \(error.reason)")
         }
-        defer { closedir(stream) }
-        var strangers: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if name.utf8.count == 64, !known.contains(name) { strangers.append(name) }
-        }
-        for name in strangers {
+        for name in names where name.utf8.count == 64 && !known.contains(name) {
             // A container created since the rows were read is no stranger.
             if try database.container(id: name) != nil { continue }
             do {

@@ -67,10 +67,7 @@ enum ContainerProcesses {
         for directory in cgroups { result.formUnion(try CgroupDirectories.processes(in: directory)) }
         if !result.isEmpty { return result }
         let namespace = try link("/proc/\(pid)/ns/pid")
-        guard let stream = opendir("/proc") else { throw .last("opendir", "/proc") }
-        defer { closedir(stream) }
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        for name in try DirectoryListing.names(of: "/proc") {
             guard let candidate = Int32(name) else { continue }
             do {
                 if try link("/proc/\(candidate)/ns/pid") == namespace { result.insert(candidate) }

@@ -90,8 +90,7 @@ enum StartingProcess {
 
     private static var isRootless: Bool {
         do {
-            let map = String(decoding: try readFile("/proc/self/uid_map", limit: 4096), as: UTF8.self)
-            return map.split(whereSeparator: { $0 == " " || $0 == "\n" }) != ["0", "0", "4294967295"]
+            return try !IDMaps.isInitialNamespace()
         } catch {
             return true  // the smaller claim
         }

@@ -112,9 +112,7 @@ extension PastaIdentity {
     /// /dev/net/tun, then root (without any capability outside of the container's user namespace, and in an empty mount
     /// namespace). Nil where the caller is no such root: pasta stays what it is.
     static func choose() throws(KernelError) -> PastaIdentity? {
-        let map = try readFile("/proc/self/uid_map", limit: 4096)
-        let fields = map.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }.map { String(decoding: $0, as: UTF8.self) }
-        guard geteuid() == 0, fields == ["0", "0", "4294967295"] else { return nil }
+        guard geteuid() == 0, try IDMaps.isInitialNamespace() else { return nil }
         let device: stat
         do throws(KernelError) {
             device = try FileDescriptor.open("/dev/net/tun", RootDirectory.pathOnly).status()

@@ -95,21 +95,7 @@ public struct TreeArchiveWriter {
         let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
         let directory = FileDescriptor(owning: try retrying("openat", path) { openat(parent, name, flags) })
         try header(path + "/", try directory.status(), type: "5", size: 0)
-        for entry in try Self.entries(of: directory) { try add(entry, directory.rawValue, path + "/" + entry) }
-    }
-
-    static func entries(of directory: borrowing FileDescriptor) throws(KernelError) -> [String] {
-        let copy = try directory.open(at: ".", O_RDONLY | O_DIRECTORY)
-        guard let stream = fdopendir(copy.release()) else { throw .last("fdopendir") }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names.sorted()
+        for entry in try DirectoryListing.read(directory.rawValue).map(\.text).sorted() { try add(entry, directory.rawValue, path + "/" + entry) }
     }
 
     // MARK: Headers

@@ -100,22 +100,11 @@ extension ImageStore {
 
     /// The names in a directory of the store, without "." and "..".
     static func entries(of path: String) throws -> [String] {
-        guard let directory = opendir(path) else {
-            if errno == ENOENT { return [] }
-            throw ImageStoreError.failed(.last("opendir", path), "list \(path)")
-        }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(directory) else {
-                if errno != 0 { throw ImageStoreError.failed(.last("readdir", path), "list \(path)") }
-                return names
-            }
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
+        do {
+            return try DirectoryListing.names(of: path)
+        } catch {
+            if error.errno == ENOENT { return [] }
+            throw ImageStoreError.failed(error, "list \(path)")
         }
     }
 }

@@ -60,38 +60,3 @@ enum TreeRemoval {
         return directories
     }
 }
-
-/// The entries of a directory.
-enum DirectoryListing {
-    struct Entry {
-        let name: [CChar]
-        /// nil where the file system does not say.
-        let isDirectory: Bool?
-    }
-
-    /// All entries but "." and "..", in the order of the file system. The descriptor stays the caller's.
-    static func read(_ descriptor: Int32) throws(KernelError) -> [Entry] {
-        let copy = try retrying("openat") { openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
-        guard let stream = fdopendir(copy) else {
-            Glibc.close(copy)
-            throw .last("fdopendir")
-        }
-        defer { closedir(stream) }
-        var entries: [Entry] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else {
-                if errno != 0 { throw .last("readdir") }
-                return entries
-            }
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { text in
-                    Array(UnsafeBufferPointer(start: text, count: strlen(text) + 1))
-                }
-            }
-            if name.elementsEqual([0x2e, 0]) || name.elementsEqual([0x2e, 0x2e, 0]) { continue }
-            let type = entry.pointee.d_type
-            entries.append(Entry(name: name, isDirectory: type == UInt8(DT_UNKNOWN) ? nil : type == UInt8(DT_DIR)))
-        }
-    }
-}
