@@ -71,7 +71,8 @@ def a_run_with_a_terminal(t):
     screen = read_until(master, b"/dev/")
     t.true(b"30 90" in screen and b"/dev/" in screen, f"the screen: {screen!r}")
     code = process.wait(timeout=20)
-    t.equal(code, 0, f"exit code (the screen: {screen + read_until(master, b"\0", seconds=1)!r})")
+    screen += read_until(master, b"\0", seconds=1)
+    t.equal(code, 0, f"exit code (the screen: {screen!r})")
     os.close(master)
 
 
