@@ -3,6 +3,9 @@ import Glibc
 
 /// The calling process's own identity and attributes.
 public enum Credentials {
+    /// What a group without a number in this user namespace appears as (user_namespaces(7)).
+    public static let overflowGroup: UInt32 = 65534
+
     /// setgroups(2), setresgid(2), setresuid(2), in that order. Groups are always set explicitly (rule R9, CVE-2022-2989).
     public static func assume(user: UInt32, group: UInt32, additionalGroups: [UInt32]) throws(KernelError) {
         try retrying("setgroups") { cl_setgroups(additionalGroups.count, additionalGroups) }

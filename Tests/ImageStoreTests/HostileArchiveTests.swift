@@ -272,6 +272,7 @@ struct RefusedArchiveTests {
         let archive = TarBuilder.archive { for index in 0...100 { $0.directory("d\(index)") } }
         let failure = try #require(throws: UnpackFailure.self) { try fixture.extract(archive, limits: limits) }
         #expect(failure.reason.contains("more than 100 entries"))
+        try fixture.expectCanaryUntouched()
     }
 
     @Test("23 an extended header that is too long") func headerBytes() throws {
@@ -282,5 +283,6 @@ struct RefusedArchiveTests {
         }
         let failure = try #require(throws: UnpackFailure.self) { try fixture.extract(archive) }
         #expect(failure.reason.contains("extended header is longer"))
+        try fixture.expectCanaryUntouched()
     }
 }

@@ -149,11 +149,14 @@ struct LoadTests {
         _ layout: LayoutBuilder, containing reason: String, sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let fixture = try StoreFixture()
+        let canary = try fixture.write("canary", Array("untouched".utf8))
         let path = try fixture.write("image.tar", try layout.tar())
         let error = try #require(throws: ImageStoreError.self, sourceLocation: sourceLocation) { try fixture.store.load(from: .path(path)) }
         #expect(error.description.contains(reason), "\(error)", sourceLocation: sourceLocation)
         #expect(!error.description.contains("\n"), sourceLocation: sourceLocation)
         try fixture.expectEmpty(sourceLocation: sourceLocation)
+        #expect(try readFile(canary) == Array("untouched".utf8), sourceLocation: sourceLocation)
+        #expect(try ImageStore.entries(of: fixture.directory).sorted() == ["canary", "image.tar", "images"], sourceLocation: sourceLocation)
     }
 
     @Test("27 a truncated layer") func truncatedLayer() throws {

@@ -75,6 +75,9 @@ extension ContainerInit {
     private mutating func attachBind(_ mount: MountStep, _ index: Int) throws {
         guard let raw = prepared.trees.removeValue(forKey: index) else { throw LaunchFailure(.mount, "no source for \(mount.destination)") }
         let tree = FileDescriptor(owning: raw)
+        if mount.destination == "/proc", try retrying("fstatfs", "/proc", { cl_filesystem_magic(raw) }) != Self.procMagic {
+            throw LaunchFailure(.mount, "only a procfs may be mounted on /proc of the container", subject: "/proc")
+        }
         try performing(.mount, "mounting on \(mount.destination)") {
             let target = try mountPoint(mount.destination, directory: prepared.treeIsDirectory[index] ?? true)
             try Mounts.attach(tree, on: target)
@@ -87,12 +90,14 @@ extension ContainerInit {
         "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
     ]
 
+    private static let procMagic = 0x9fa0  // PROC_SUPER_MAGIC
+
     /// Resolved in the root. A mount point that turns out to lie in the procfs, by whatever links, is refused: programs and
     /// runtimes write there and would write into the mounted file (CVE-2019-16884, CVE-2023-27561, CVE-2025-52881).
     private func mountPoint(_ path: String, directory: Bool) throws -> FileDescriptor {
         let target = directory ? try root.makeDirectories(path) : try root.makeFile(path)
         let raw = target.rawValue
-        let isProcess = try retrying("fstatfs", path) { cl_filesystem_magic(raw) } == 0x9fa0
+        let isProcess = try retrying("fstatfs", path) { cl_filesystem_magic(raw) } == Self.procMagic
         if isProcess, path != "/proc", !Self.coverable.contains(path) {
             throw LaunchFailure(.mount, "\(path) lies inside /proc of the container: nothing may be mounted there", subject: path)
         }
@@ -100,9 +105,14 @@ extension ContainerInit {
     }
 
     private mutating func mountFileSystem(_ mount: MountStep, _ type: String, _ options: [MountOption], _ index: Int) throws {
-        // Only a real directory of the root takes these: a link would move them (CVE-2019-19921).
+        if mount.destination == "/proc", type != "proc" {
+            throw LaunchFailure(.mount, "only a procfs may be mounted on /proc of the container", subject: "/proc")
+        }
         let target = try performing(.mount, "mounting \(type) on \(mount.destination)") {
-            try mountPoint(mount.destination, directory: true)
+            let target = try mountPoint(mount.destination, directory: true)
+            // Only a real directory of the root takes these: a link would move them (CVE-2019-19921).
+            if type == "proc" || type == "sysfs" { return try root.openWithoutLinks(mount.destination, RootDirectory.pathOnly | O_DIRECTORY) }
+            return target
         }
         let tree = try performing(.mount, "mounting \(type) on \(mount.destination)") {
             let context = try FileSystemContext(type)

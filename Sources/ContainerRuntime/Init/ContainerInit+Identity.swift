@@ -123,6 +123,9 @@ extension ContainerInit {
             case .identity:
                 let wanted = [identity.uid, identity.uid, identity.uid, identity.uid].map(String.init).joined(separator: "\t")
                 try expect("Uid", shown["Uid"] == wanted, shown["Uid"])
+                let group = [identity.gid, identity.gid, identity.gid, identity.gid].map(String.init).joined(separator: "\t")
+                try expect("Gid", shown["Gid"] == group, shown["Gid"])
+                try expect("Groups", shown.groups.map { $0.isSubset(of: identity.additionalGroups + [Credentials.overflowGroup]) }, shown["Groups"])
             default: break
             }
         }
@@ -147,4 +150,6 @@ struct ProcessStatus {
 
     subscript(name: String) -> String? { values[name[...]].map(String.init) }
     func mask(_ name: String) -> UInt64? { values[name[...]].flatMap { UInt64($0, radix: 16) } }
+    /// The supplementary groups.
+    var groups: Set<UInt32>? { values["Groups"].map { Set($0.split(separator: " ").compactMap { UInt32($0) }) } }
 }

@@ -63,10 +63,10 @@ extension CgroupLimits {
         try addDevices(resources.devices ?? [])
     }
 
-    /// The configuration's rules in order, then what every container may use: the default devices and terminals
-    /// (runtime-spec, "Default Devices"; Documentation/admin-guide/devices.txt).
+    /// Nothing (GHSA-g54h-m393-cpwq: no rules must not mean no bounds), the configuration's rules in order, then what every
+    /// container may use: the default devices and terminals (runtime-spec, "Default Devices"; Documentation/admin-guide/devices.txt).
     private mutating func addDevices(_ rules: [RuntimeSpec.DeviceRule]) throws {
-        if rules.isEmpty { return }
+        devices.append(DeviceRule(allow: false, type: "a", major: nil, minor: nil, access: "rwm"))
         for rule in rules {
             let type = rule.type ?? "a"
             guard let letter = type.first, type.count == 1, "abc".contains(letter) else {

@@ -28,6 +28,7 @@ public struct DirectRun {
     /// - Returns: the payload's exit code, or 0 at once when detached.
     public func run() throws -> Int32 {
         let (spec, ext) = try Bundle.read(directory: bundle, configuration: configuration)
+        try ProgramSeal.apply(for: spec)
         var groups: CgroupMounts?
         if spec.linux?.cgroupsPath != nil || spec.linux?.resources != nil { groups = try CgroupMounts.detect() }
         var changed = spec

@@ -115,6 +115,15 @@ public struct Monitor {
         }
     }
 
+    /// The starting process in a program that was sealed meanwhile (`ProgramSeal`), with its channel on descriptor 3.
+    ///
+    /// - Parameters:
+    ///   - monitorPid: the monitor as the host numbers it.
+    ///   - program: the path of the runtime.
+    public static func resumeStarting(bundle: String, monitorPid: Int32, program: String) -> Never {
+        StartingProcess.resume(bundle: bundle, monitorPid: monitorPid, program: program)
+    }
+
     private static func forkStartingProcess(bundle: String, monitorPid: Int32) throws -> StartingConnection {
         let pair = try SocketPair()
         let (ours, theirs) = pair.ends()

@@ -21,13 +21,7 @@ enum StartingProcess {
             try closeDescriptors(from: UInt32(channelDescriptor + 1), onExecOnly: false)
             try closeDescriptors(from: UInt32(channelDescriptor), onExecOnly: true)
             let channel = FileDescriptor(owning: channelDescriptor)
-            do {
-                try start(bundle: bundle, monitorPid: monitorPid, channel)
-                try Handover.complete.send(to: channel)
-            } catch {
-                let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
-                try Handover.failed.send(try AttachFrame.FromMonitor.failed(failure).encoded(), to: channel)
-            }
+            try serve(bundle: bundle, monitorPid: monitorPid, program: try ProgramSeal.path(), channel)
             _exit(0)
         } catch {
             // The monitor is gone, or about to notice that this process is.
@@ -35,15 +29,40 @@ enum StartingProcess {
         }
     }
 
+    /// Goes on in a sealed program (`ProgramSeal`).
+    ///
+    /// - Parameter program: the path of the runtime that was sealed.
+    static func resume(bundle: String, monitorPid: Int32, program: String) -> Never {
+        do {
+            try closeDescriptors(from: UInt32(channelDescriptor), onExecOnly: true)
+            try serve(bundle: bundle, monitorPid: monitorPid, program: program, FileDescriptor(owning: channelDescriptor))
+            _exit(0)
+        } catch {
+            _exit(125)  // as above
+        }
+    }
+
+    private static func serve(bundle: String, monitorPid: Int32, program: String, _ channel: borrowing FileDescriptor) throws {
+        do {
+            try start(bundle: bundle, monitorPid: monitorPid, program: program, channel)
+            try Handover.complete.send(to: channel)
+        } catch {
+            let failure = error as? LaunchFailure ?? LaunchFailure(.namespaces, "\(error)")
+            try Handover.failed.send(try AttachFrame.FromMonitor.failed(failure).encoded(), to: channel)
+        }
+    }
+
     /// Reads the bundle, which is the working directory, starts the payload and hands it over.
-    private static func start(bundle: String, monitorPid: Int32, _ channel: borrowing FileDescriptor) throws {
+    private static func start(bundle: String, monitorPid: Int32, program: String, _ channel: borrowing FileDescriptor) throws {
         let (spec, ext) = try Bundle.read(directory: ".")
+        let again = ["coffer-runtime", "monitor", "--bundle", bundle, "--starting-for", "\(monitorPid)", "--program", program]
+        try ProgramSeal.apply(for: spec, arguments: again, keeping: [channel.rawValue])
         guard let ext else { throw LaunchFailure(.namespaces, "\(bundle) has no \(BundleExtension.fileName)") }
         // An ordinary user has no groups of v1 that are his own; asking would only earn an EACCES per controller.
         let mounts = try CgroupMounts.detect()
         let groups: CgroupMounts? = isRootless ? CgroupMounts(controllers: [:], unified: mounts.unified) : mounts
         let facts = LaunchFacts(
-            hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle, program: try ownProgram())
+            hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle, program: program)
         let plan = try LaunchPlanner.plan(spec, ext, facts: facts)
         if let policy = ext.log { try Handover.log.send(try ContainerLog.openFile(policy), to: channel) }
         // Before the host's addresses are read for the first time: no change in between is lost.
@@ -74,12 +93,6 @@ enum StartingProcess {
         let network = container.network
         container.network = nil
         try network?.waitUntilReady()
-    }
-
-    private static func ownProgram() throws(KernelError) -> String {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let length = try retrying("readlink", "/proc/self/exe") { readlink("/proc/self/exe", &buffer, 4095) }
-        return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// Compiled filters are shared by all containers of a state root: its `cache` directory, when the engine made one.

@@ -165,6 +165,10 @@ public enum LaunchPlanner {
     ) throws -> [LaunchStep] {
         let user = process.user ?? RuntimeSpec.User(uid: 0, gid: 0)
         let groups = user.additionalGids ?? []
+        // To setresuid(2) and setresgid(2) that number means "as it was": root (CVE-2024-40635).
+        if ([user.uid, user.gid] + groups).contains(UInt32.max) {
+            throw PlanError("process.user has the ID 4294967295, which is none: IDs end at 4294967294")
+        }
         let identity: LaunchStep
         if let name = ext?.userSpec, !name.isEmpty {
             identity = .identity(.named(name, additionalGroups: groups, umask: user.umask))

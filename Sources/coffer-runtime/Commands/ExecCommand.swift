@@ -29,6 +29,7 @@ enum ExecCommand {
             filters = try FilterCache.directory(global)
         }
         let (spec, ext) = try Bundle.read(directory: bundle)
+        try ProgramSeal.apply(for: spec)
         let process = try process(options, spec)
         let session = ExecSession(
             state: state, spec: spec, ext: ext, process: process, userSpec: options.value("user-spec"),
@@ -59,7 +60,8 @@ enum ExecCommand {
         process.env = (process.env ?? []) + (options.values["env"] ?? [])
         if let cwd = options.value("cwd") { process.cwd = cwd }
         if let user = options.value("user") {
-            let parts = user.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
+            // Digits alone: UInt32 takes a sign, and a prefix that is a number is not one (CVE-2026-30892).
+            let parts = user.split(separator: ":", omittingEmptySubsequences: false).map { $0.allSatisfy(\.isNumber) ? UInt32($0) : nil }
             guard let uid = parts.first ?? nil, parts.count < 3, !parts.contains(nil) else {
                 throw OptionError("--user \(user) is not UID[:GID]")
             }

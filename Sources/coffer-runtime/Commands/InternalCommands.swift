@@ -5,9 +5,13 @@ import LinuxKernel
 /// `monitor --bundle DIR`: the engine's only way in.
 enum MonitorCommand {
     static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
-        let options = try ParsedOptions(arguments, ["bundle": true])
+        let options = try ParsedOptions(arguments, ["bundle": true, "starting-for": true, "program": true])
         guard let bundle = options.value("bundle"), bundle.hasPrefix("/") else {
             throw OptionError("monitor needs --bundle with an absolute path")
+        }
+        if let text = options.value("starting-for") {
+            guard let pid = Int32(text), let program = options.value("program") else { throw OptionError("--starting-for needs a PID and --program") }
+            Monitor.resumeStarting(bundle: bundle, monitorPid: pid, program: program)
         }
         return Monitor.start(bundle: bundle)
     }

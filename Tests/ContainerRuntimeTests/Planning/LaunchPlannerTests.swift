@@ -45,6 +45,15 @@ struct LaunchPlannerTests {
     func refusals() {
         #expect(problem { $0.process?.args = [] } == "process.args is empty: nothing to run")
         #expect(problem { $0.process?.cwd = "x" }?.contains("must be an absolute path") == true)
+        // "No change" to the kernel, so root (CVE-2024-40635).
+        for user in [RuntimeSpec.User(uid: .max, gid: 0), RuntimeSpec.User(uid: 1, gid: .max)] {
+            #expect(problem { $0.process?.user = user }?.contains("IDs end at 4294967294") == true)
+        }
+        #expect(
+            problem {
+                $0.process?.user = .init(uid: 1, gid: 1)
+                $0.process?.user?.additionalGids = [.max]
+            } != nil)
         #expect(problem { $0.ociVersion = "2.0.0" }?.contains("only 1.x is supported") == true)
         #expect(problem { $0.ociVersion = "1.3.0" } == nil)
         #expect(problem { $0.linux?.namespaces?.append(.init(type: .pid, path: nil)) } == "namespace pid is given twice")

@@ -56,13 +56,18 @@ def debian(name="debian"):
     return _cached(name, json.dumps(command), make)
 
 
-def static_program(name):
+def static_program(name, *flags):
     """A static program compiled from Tests/Integration/programs/NAME.c; the path of the binary."""
+    return compiled(name, "-static", *flags)
+
+
+def compiled(name, *flags):
+    """What gcc makes of Tests/Integration/programs/NAME.c with these flags."""
     source = PROGRAMS / f"{name}.c"
 
     def make(path):
-        subprocess.run(["gcc", "-O1", "-Wall", "-Werror", "-static", "-o", str(path), str(source)], check=True)
-    return _cached(name, source.read_text(), make)
+        subprocess.run(["gcc", "-O1", "-Wall", "-Werror", *flags, "-o", str(path), str(source)], check=True)
+    return _cached(name, source.read_text() + " ".join(flags), make)
 
 
 def tar_of(files):
