@@ -142,7 +142,7 @@ def nothing_of_an_image_runs_on_the_host(t):
         # ps -s and diff need not be there: what counts is what runs.
         t.coffer(*words, code=None, timeout=60)
         t.true(not mark.exists(), f"{words}: something of the image ran on the host")
-        upper = t.world.state / "containers" / container / "writable/upper/tmp/coffer-canary-ran"
+        upper = t.world.state / "containers" / container / "rw/upper/tmp/coffer-canary-ran"
         t.true(not upper.exists(), f"{words}: something of the image ran in its root")
 
 
