@@ -119,7 +119,7 @@ let package = Package(
         .testTarget(name: "RenderingTests", dependencies: ["Rendering", "StrictJSON"]),
         .testTarget(name: "LaunchPlanTests", dependencies: ["LaunchPlan", "OCISpec", "StrictJSON"]),
         .testTarget(name: "ConfinementTests", dependencies: ["Confinement", "LinuxKernel", "OCISpec", "StrictJSON"]),
-        .testTarget(name: "ExposureTests", dependencies: ["Exposure", "Confinement", "OCISpec", "Rendering", "StrictJSON"]),
+        .testTarget(name: "ExposureTests", dependencies: ["Exposure", "Confinement", "LinuxKernel", "OCISpec", "Rendering", "StrictJSON"]),
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CISAL", "CZstd"]),

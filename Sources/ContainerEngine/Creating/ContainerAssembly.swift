@@ -1,5 +1,6 @@
 import Confinement
 import ContainerRuntime
+import Exposure
 import Glibc
 import ImageStore
 import LinuxKernel
@@ -30,6 +31,7 @@ struct ContainerAssembly {
         notes += publishedPortNotes()
         notes += resolution.notes.filter { !$0.contains("shared") }
         if !resolution.relaxations.isEmpty {
+            if let note = try exposureNote(resolution) { notes.append(note) }
             try engine.database.setRelaxations(resolution.relaxations.map(Self.text), of: record, details)
             // What opens everything at once says at once what it opens; the rest is in `inspect` and `--explain`.
             if details.request.security.privileged {
@@ -37,6 +39,22 @@ struct ContainerAssembly {
             }
         }
         return notes
+    }
+
+    /// What the flags make of the level's figure; nil where they do not raise it.
+    private func exposureNote(_ resolution: Resolution) throws(EngineError) -> String? {
+        guard case .level(let level) = resolution.confinement.origin else { return nil }
+        return try OwnContainers.note(
+            subject(resolution.confinement), level: level, host: try HostFacts.current(isRootful: engine.root.isRootful, range: try range()),
+            image: imageDefaults)
+    }
+
+    private var imageDefaults: ImageDefaults { ImageDefaults(provenance: image.isPinned ? .pinnedDigest : image.isLocal ? .local : .tag) }
+
+    private func subject(_ confinement: Confinement) -> Subject {
+        Subject(
+            name: record.name, source: .coffer, confinement: confinement, engineUser: engine.root.isRootful ? .root : .ordinary,
+            provenance: OwnContainers.provenance(record.image))
     }
 
     static func text(_ relaxation: Relaxation) -> String {
@@ -47,9 +65,9 @@ struct ContainerAssembly {
     func resolve(_ files: NetworkFiles) throws(EngineError) -> (ConfinementBundle, Resolution) {
         let request = try ConfinementRequest(details, directory, engine)
         let host = try HostFacts.current(isRootful: engine.root.isRootful, range: try range())
-        let defaults = ImageDefaults(provenance: image.isPinned ? .pinnedDigest : image.isLocal ? .local : .tag)
         do {
-            let resolution = try ConfinementResolver.resolve(request, image: defaults, host: host)
+            let resolution = try ConfinementResolver.resolve(request, image: imageDefaults, host: host)
+            try PolicyFiles(environment: engine.environment).check(subject(resolution.confinement), user: details.user)
             var bundle = try resolution.confinement.bundle(try bundleDetails(files))
             if !details.user.isEmpty {
                 bundle.extension.userSpec = details.user

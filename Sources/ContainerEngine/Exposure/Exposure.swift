@@ -33,7 +33,23 @@ public struct ExposureTargets {
     /// - Throws: `EngineError` when it means nothing, or cannot be read.
     public mutating func reports(_ target: String) throws(EngineError) -> [ExposureReport] {
         if target.hasSuffix(".service") { return [try unit(target)] }
-        return try subjects(target).map { scorer.report($0) }
+        let isHere = target.hasPrefix("docker:") || target.hasPrefix("podman:")
+        var reports: [ExposureReport] = []
+        for subject in try subjects(target) { reports.append(isHere || subject.source == .coffer ? beside(subject) : scorer.report(subject)) }
+        return reports
+    }
+
+    /// The report of a container that may run here, with what the kernel says of its first process. Who may not look at that has the report alone.
+    private mutating func beside(_ subject: Subject) -> ExposureReport {
+        var report = scorer.report(subject)
+        guard subject.pid > 0 else { return report }
+        do throws(EngineError) {
+            let comparison = Comparison(asked: subject, live: try ProcessSource.subject(subject.pid, name: subject.name))
+            report.applied = .init(tenths: scorer.report(comparison.applied).tenths, differences: comparison.differences)
+        } catch {
+            return report
+        }
+        return report
     }
 
     /// The reports of every container of Coffer's own.
@@ -46,9 +62,24 @@ public struct ExposureTargets {
         return reports
     }
 
-    /// The score of one of Coffer's containers as `ps` shows it; "" while it has no bundle.
-    public mutating func figure(of container: Engine.Container, _ engine: Engine) throws(EngineError) -> String {
-        try OwnContainers.subject(container, engine).map { scorer.report($0).figure } ?? ""
+    /// The score of one of Coffer's containers as `ps` shows it; "" while it has no bundle, "?" where that cannot be read: the list is shown all the same.
+    public mutating func figure(of container: Engine.Container, _ engine: Engine) -> String {
+        do {
+            return try OwnContainers.subject(container, engine).map { scorer.report($0).figure } ?? ""
+        } catch {
+            return "?"
+        }
+    }
+
+    /// What a policy has against each container that a word of the command line means.
+    public mutating func objections(_ target: String, _ policy: ExposurePolicy) throws(EngineError) -> [(name: String, [ExposurePolicy.Objection])] {
+        if target.hasSuffix(".service") { throw EngineError("\(target) is a unit, and policies are about containers", code: .failure) }
+        var result: [(name: String, [ExposurePolicy.Objection])] = []
+        for subject in try subjects(target) {
+            let user = subject.unknown[.user] == nil ? "\(subject.confinement.user.uid)" : ""
+            result.append((subject.name, policy.objections(to: subject, scorer.report(subject), user: user)))
+        }
+        return result
     }
 
     private mutating func unit(_ target: String) throws(EngineError) -> ExposureReport {

@@ -1,6 +1,7 @@
 import Confinement
 import Exposure
 import ImageStore
+import LaunchPlan
 import OCISpec
 import StrictJSON
 
@@ -11,11 +12,39 @@ enum OwnContainers {
         guard let spec = try BundleFiles.load(RuntimeSpec.self, container.directory.config) else { return nil }
         let notes = try BundleFiles.load(BundleExtension.self, container.directory.bundleExtension)
         do {
-            return try BundleReader().subject(
+            var subject = try BundleReader().subject(
                 spec, extension: notes, name: container.record.name, source: .coffer, engineUser: engine.root.isRootful ? .root : .ordinary,
                 provenance: provenance(container.record.image), ownDirectory: engine.root.path)
+            if case .running(let state, _) = container.status { subject.pid = state.pid }
+            return subject
         } catch {
             throw EngineError("container \(container.record.name) cannot be scored: \(error)", code: .failure)
+        }
+    }
+
+    /// What the policy lets start; the same question as when it was made, as the policy may be newer.
+    static func checkPolicy(_ container: Engine.Container, _ engine: Engine) throws(EngineError) {
+        let files = try PolicyFiles(environment: engine.environment)
+        if files.policy.isEmpty { return }
+        guard let subject = try subject(container, engine) else { return }
+        let details = try ContainerDetails(decoding: container.record.details, of: container.record.name)
+        try files.check(subject, user: details.user)
+    }
+
+    /// One line for the user when flags raise the figure above the level's own.
+    static func note(_ subject: Subject, level: LevelName, host: HostFacts, image: ImageDefaults) throws(EngineError) -> String? {
+        do {
+            var request = ConfinementRequest()
+            request.level = level
+            request.user = subject.confinement.user
+            var scorer = try ExposureScore()
+            var plain = subject
+            plain.confinement = try ConfinementResolver.resolve(request, image: image, host: host).confinement
+            let (own, levels) = (scorer.report(subject), scorer.report(plain))
+            if own.tenths <= levels.tenths { return nil }
+            return "exposure \(own.figure), where level \(level.rawValue) has \(levels.figure); 'coffer exposure \(subject.name)' says why"
+        } catch {
+            throw EngineError("the exposure cannot be worked out: \(error)")
         }
     }
 

@@ -60,6 +60,7 @@ extension Engine {
             throw EngineError("container \(container.record.name) is being worked on by another command", code: .failure)
         case .created, .exited, .lost: break
         }
+        try OwnContainers.checkPolicy(container, self)
         guard let lock = try takeLock(container, waiting: 2_000) else {
             throw EngineError("container \(container.record.name) is being worked on by another command", code: .failure)
         }

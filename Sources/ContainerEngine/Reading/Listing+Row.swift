@@ -7,9 +7,9 @@ extension ContainerListing {
             .init("ID", "CONTAINER ID"), .init("Image", "IMAGE"), .init("Command", "COMMAND"), .init("CreatedAt", "CREATED AT"),
             .init("RunningFor", "CREATED"), .init("Status", "STATUS"), .init("State", "STATE"), .init("Ports", "PORTS"),
             .init("Names", "NAMES"), .init("Labels", "LABELS"), .init("LocalVolumes", "LOCAL VOLUMES"),
-            .init("Mounts", "MOUNTS"), .init("Networks", "NETWORKS"), .init("Size", "SIZE"), .init("Level", "LEVEL"),
+            .init("Mounts", "MOUNTS"), .init("Networks", "NETWORKS"), .init("Size", "SIZE"), .init("Level", "LEVEL"), .init("Exposure", "EXPOSURE"),
         ],
-        defaultColumns: ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"],
+        defaultColumns: ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Exposure", "Names"],
         rowType: "*formatter.ContainerContext")
 
     /// The same with SIZE in the table (`-s`).
@@ -38,6 +38,7 @@ extension ContainerListing {
             ("Networks", .string(network)),
             ("Size", .string(size ?? "0B")),
             ("Level", .string(level)),
+            ("Exposure", .string(exposure)),
             ("Label", .map(labels.mapValues { .string($0) })),
         ])
     }

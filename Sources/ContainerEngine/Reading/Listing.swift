@@ -20,6 +20,8 @@ public struct ContainerListing: Sendable, Equatable {
     public let level: String
     /// Bytes in the writable layer, in words; nil unless it was asked for.
     public var size: String?
+    /// The figure of its exposure, "3.2"; "" until it was worked out.
+    public var exposure = ""
 
     /// - Parameter now: the moment that durations are counted to.
     public init(_ container: Engine.Container, now: Timestamp = .now) throws(EngineError) {

@@ -45,6 +45,7 @@ struct ContainerDeclaration {
     var runtime = ""
     var logs = LogRetention.none
     var unknown: [Aspect: String] = [:]
+    var pid: Int32 = 0
 
     private var defaultCapabilities: CapabilitySet {
         switch engine {
@@ -113,8 +114,10 @@ struct ContainerDeclaration {
             rootReadOnly: rootReadOnly, mounts: own + mounts, maskedPaths: hidden.0, readonlyPaths: hidden.1,
             devices: DeviceNode.defaults + devices, deviceRules: rules, limits: limits, sysctls: sysctls, network: network,
             networkNamespaceInside: false, logs: logs)
-        return Subject(
+        var subject = Subject(
             name: name, source: source, confinement: confinement, engineUser: engineUser, provenance: provenance, unknown: unknown)
+        subject.pid = pid
+        return subject
     }
 
     /// A number is itself and "root" is 0. Any other name is somebody of the image who is not root, whatever the number.

@@ -42,6 +42,7 @@ public struct InspectReader: Sendable {
         let bare = (container["Name"]?.string ?? container["Id"]?.string ?? "").drop { $0 == "/" }
         var declaration = ContainerDeclaration(
             name: (isPodman ? "podman:" : "docker:") + bare, source: isPodman ? .podman : .docker, engine: isPodman ? .podman : .docker)
+        if container["State"]?["Running"]?.bool == true { declaration.pid = Int32(clamping: container["State"]?["Pid"]?.int64 ?? 0) }
         declaration.user = config["User"]?.string ?? ""
         declaration.groups = host["GroupAdd"]?.array?.count ?? 0
         declaration.isPrivileged = host["Privileged"]?.bool ?? false

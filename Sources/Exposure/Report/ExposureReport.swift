@@ -41,6 +41,20 @@ public struct ExposureReport: Sendable {
     public let factors: [Factor]
     /// systemd's own view, for its units.
     public let systemd: SystemdAssessment?
+    /// What the kernel says of it while it runs: the score of that, and what differs from what was asked.
+    public var applied: Applied?
+
+    public struct Applied: Sendable {
+        public let tenths: Int
+        public let differences: [Comparison.Difference]
+
+        public init(tenths: Int, differences: [Comparison.Difference]) {
+            self.tenths = tenths
+            self.differences = differences
+        }
+
+        public var figure: String { "\(tenths / 10).\(tenths % 10)" }
+    }
 
     public init(target: String, source: Source, score: Double, factors: [Factor], systemd: SystemdAssessment? = nil) {
         self.target = target
@@ -99,6 +113,11 @@ extension ExposureReport {
             "score": Self.number((score * 10_000).rounded() / 10_000), "band": .string(band.rawValue),
         ]
         if let systemd { object["systemd"] = .string(systemd.figure) }
+        if let applied {
+            object["asked"] = Self.number(Double(tenths) / 10)
+            object["applied"] = Self.number(Double(applied.tenths) / 10)
+            object["differences"] = .array(applied.differences.map(\.json))
+        }
         object["factors"] = .array(factors.map(\.json))
         return .object(object)
     }

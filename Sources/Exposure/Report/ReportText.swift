@@ -26,6 +26,7 @@ enum ReportText {
     static func line(_ report: ExposureReport) -> String {
         var text = "\(HumanUnits.printable(report.target))  \(report.figure) \(report.band.rawValue)"
         if let systemd = report.systemd { text += "  (systemd's own model: \(systemd.figure) \(systemd.band.rawValue))" }
+        if let applied = report.applied { text += "  (as the kernel has it: \(applied.figure))" }
         if let worst = report.worst {
             text += "   worst: \(HumanUnits.printable(worst.text)) (+\(points(worst.points)))"
             if !worst.remedy.isEmpty { text += "   mend: \(HumanUnits.printable(worst.remedy))" }
@@ -48,7 +49,9 @@ enum ReportText {
         }
         let closed = report.factors.count - open.count
         let table = open.isEmpty ? "" : "\n" + Table.layOut(rows)
-        return line(report) + "\n" + table + "\n\(open.count) of \(report.factors.count) factors are open, \(closed) are closed\n"
+        let differences = (report.applied?.differences ?? []).map { "asked \($0.field) \($0.asked), applied \($0.applied)" }
+        let told = differences.isEmpty ? "" : "\n" + differences.map { HumanUnits.printable($0) + "\n" }.joined()
+        return line(report) + "\n" + table + told + "\n\(open.count) of \(report.factors.count) factors are open, \(closed) are closed\n"
     }
 
     /// Several targets, the most exposed first.

@@ -19,6 +19,8 @@ public struct Subject: Sendable, Equatable {
     public var provenance: Provenance
     /// What could not be read, each with the reason; it counts as the worst that it can be.
     public var unknown: [Aspect: String]
+    /// Its first process, while it runs on this machine; 0 otherwise.
+    public var pid: Int32 = 0
 
     public init(
         name: String, source: Source, confinement: Confinement, engineUser: EngineUser = .root, provenance: Provenance = .none,

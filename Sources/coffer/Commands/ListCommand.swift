@@ -20,17 +20,22 @@ struct ListCommand: ParsableCommand {
     var filter: [String] = []
     @Option(name: .long, parsing: .unconditional, help: "table, json, or a Go template.") var format: String?
 
+    /// Working it out reads every container's bundle: only where it is shown.
+    private var showsExposure: Bool { format.map { $0.contains("Exposure") || $0.contains("json") || $0 == "table" } ?? !quiet }
+
     func run() throws {
         let engine = try Invocation.engine()
         let filter = try ListFilter(filter)
         let bounds = try filter.bounds { try engine.container($0).record.created }
         let limit = latest ? 1 : last
+        var scored = showsExposure ? try ExposureTargets(environment: Invocation.environment) { () throws(EngineError) in engine } : nil
         var rows: [ContainerListing] = []
         for container in try engine.containers() {
             guard all || limit >= 0 || filter.includesStopped || container.status.isRunning else { continue }
             if let before = bounds.before, container.record.created >= before { continue }
             if let since = bounds.since, container.record.created <= since { continue }
             var listing = try ContainerListing(container)
+            if let figure = scored?.figure(of: container, engine) { listing.exposure = figure }
             if size { listing.size = HumanUnits.size(UInt64(max(0, try engine.writableSize(of: container))), precision: 4) }
             if filter.accepts(container, listing) { rows.append(listing) }
             if limit > 0, rows.count == limit { break }
