@@ -30,7 +30,7 @@ struct ListingTests {
     @Test func jsonFieldByField() throws {
         #expect(
             try row(.created)
-                == #"{"Command":"\"nginx -g daemon off;\"","CreatedAt":"2001-09-09 01:46:40 +0000 UTC","ID":"abababababab","#
+                == #"{"Command":"\"nginx -g daemon off;\"","CreatedAt":"2001-09-09 01:46:40 +0000 UTC","Exposure":"","ID":"abababababab","#
                 + #""Image":"nginx","Labels":"a=1,b=2","Level":"standard","LocalVolumes":"0","Mounts":"","Names":"web","#
                 + #""Networks":"outbound","Ports":"","RunningFor":"About a minute ago","Size":"0B","State":"created","Status":"Created"}"#
                 + "\n")
@@ -51,7 +51,7 @@ struct ListingTests {
 
     @Test func tableHeaders() throws {
         let text = try ContainerListing.listing.render([], format: nil)
-        #expect(text == "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n")
+        #expect(text == "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     EXPOSURE   NAMES\n")
     }
 
     @Test func ports() throws {
