@@ -48,6 +48,7 @@ extension ConfinementResolver {
         var notes: [String] = []
         if network == .host, !request.ports.isEmpty { notes.append("-p has no effect with --network host: the ports are the host's own") }
         if case .own(_, _, true) = userNamespaceOrHost { notes.append("its ID range is shared with this user's other containers") }
+        if case .missing(let reason) = host.appArmor, request.security.appArmor == nil { notes.append("AppArmor is unavailable: \(reason)") }
         return notes
     }
 

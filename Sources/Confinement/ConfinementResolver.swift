@@ -199,11 +199,11 @@ public struct ConfinementResolver: Sendable {
 
     private func appArmor() throws(ConfinementError) -> AppArmorConfinement {
         switch (request.security.appArmor, host.appArmor) {
-        case (let name?, .present): return .profile(name)
+        case (let name?, .present), (let name?, .missing): return .profile(name)
         case ("unconfined"?, .absent): return .inherited
         case (let name?, .absent):
             throw ConfinementError("--security-opt apparmor=\(name): this kernel has no AppArmor, so the profile cannot be applied")
-        case (nil, .absent): return .inherited
+        case (nil, .absent), (nil, .missing): return .inherited
         case (nil, .present(let profile)):
             if request.privileged { return .profile("unconfined") }
             return profile.isEmpty ? .inherited : .profile(profile)

@@ -100,6 +100,8 @@ public struct HostFacts: Sendable, Equatable {
         case absent
         /// `defaultProfile` is Coffer's own, "" when it is not loaded.
         case present(defaultProfile: String)
+        /// The kernel has AppArmor, but Coffer's own profile is not to be had.
+        case missing(reason: String)
     }
 
     public enum SELinuxSupport: Sendable, Equatable {

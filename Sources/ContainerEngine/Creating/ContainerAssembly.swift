@@ -29,7 +29,8 @@ struct ContainerAssembly {
         var notes = try prepareMounts(bundle.spec, owner: owner)
         try write(bundle)
         notes += publishedPortNotes()
-        notes += resolution.notes.filter { !$0.contains("shared") }
+        // What is so on this machine for every container is `--explain`'s business.
+        notes += resolution.notes.filter { !$0.contains("shared") && !$0.hasPrefix("AppArmor") }
         if !resolution.relaxations.isEmpty {
             if let note = try exposureNote(resolution) { notes.append(note) }
             try engine.database.setRelaxations(resolution.relaxations.map(Self.text), of: record, details)

@@ -21,7 +21,7 @@ extension HostFacts {
             kernel: kernel, isRoot: isRootful, invokingUID: geteuid(), invokingGID: getegid(), range: range,
             memoryBytes: UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE)))),
             possibleCPUs: max(1, sysconf(Int32(_SC_NPROCESSORS_CONF))), openFilesHardLimit: UInt64(limit.rlim_max),
-            lastCapability: try lastCapability(), appArmor: appArmorSupport(), seLinux: seLinuxSupport())
+            lastCapability: try lastCapability(), appArmor: AppArmorProfile.support(isRootful: isRootful), seLinux: seLinuxSupport())
     }
 
     private static func lastCapability() throws(EngineError) -> UInt8 {
@@ -34,19 +34,23 @@ extension HostFacts {
         throw EngineError("/proc/sys/kernel/cap_last_cap holds no number")
     }
 
-    /// The profile that this package installs; where it is loaded, every container gets it.
-    private static func appArmorSupport() -> AppArmorSupport {
-        guard access("/sys/kernel/security/apparmor/profiles", F_OK) == 0 else { return .absent }
-        // Only root may list loaded profiles; a user's containers get the profile where its cache says that it is installed.
-        let isInstalled = access("/etc/apparmor.d/coffer-default", F_OK) == 0
-        return .present(defaultProfile: isInstalled ? "coffer-default" : "")
-    }
-
     /// A pair of MCS categories of this container's own, so that equal types do not open containers to each other.
     private static func seLinuxSupport() -> SELinuxSupport {
-        guard access("/sys/fs/selinux/enforce", F_OK) == 0 else { return .absent }
+        guard access("/sys/fs/selinux/enforce", F_OK) == 0, policyKnowsContainers else { return .absent }
         let first = Int.random(in: 0..<1024)
         let second = (first + Int.random(in: 1..<1024)) % 1024
         return .present(categories: "c\(min(first, second)),c\(max(first, second))")
+    }
+
+    /// Whether the loaded policy has the types of containers (container-selinux, or a policy of the administrator's). Debian's has none, and a
+    /// label that it does not know would stop every start.
+    private static var policyKnowsContainers: Bool {
+        do {
+            let file = try FileDescriptor.open("/sys/fs/selinux/context", O_RDWR)
+            try file.writeAll(Array("system_u:system_r:container_t:s0:c1,c2\0".utf8))
+            return true
+        } catch {
+            return false
+        }
     }
 }
