@@ -153,7 +153,8 @@ public enum CgroupDirectories {
                 do {
                     bytes = try readFile(directory + file)
                 } catch {
-                    if error.errno == ENOENT { continue }
+                    // ENODEV: the group went away between open and read; systemd removes a scope as soon as it is empty.
+                    if error.errno == ENOENT || error.errno == ENODEV { continue }
                     throw error
                 }
                 for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") where line.hasPrefix("oom_kill ") {
@@ -176,6 +177,22 @@ public enum CgroupDirectories {
                 usleep(5_000)
             }
         }
+    }
+
+    /// Ends every process of a v2 group and of those below it at once (`cgroup.kill`, Linux 5.14).
+    ///
+    /// - Returns: false where the kernel or the hierarchy has no such file.
+    public static func kill(_ directories: [String]) throws(KernelError) -> Bool {
+        var killed = false
+        for directory in directories {
+            do {
+                try FileDescriptor.open(directory + "/cgroup.kill", O_WRONLY).writeAll([UInt8(ascii: "1")])
+                killed = true
+            } catch {
+                if error.errno != ENOENT && error.errno != ENODEV && error.errno != EOPNOTSUPP { throw error }
+            }
+        }
+        return killed
     }
 
     /// Freezes or thaws every process (freezer-subsystem; cgroup v2 `cgroup.freeze`).

@@ -29,7 +29,8 @@ public struct CgroupMounts: Sendable, Equatable {
         parse(mountInfo: String(decoding: try readFile("/proc/self/mountinfo"), as: UTF8.self))
     }
 
-    /// Parses proc_pid_mountinfo(5). The last mount of a controller wins, as it hides the earlier ones.
+    /// Parses proc_pid_mountinfo(5). Of several mounts the last below /sys/fs/cgroup wins, as it hides the earlier ones; one elsewhere (in
+    /// some container's root) counts only when there is none there.
     public static func parse(mountInfo: String) -> CgroupMounts {
         var result = CgroupMounts(controllers: [:], unified: nil)
         for line in mountInfo.split(separator: "\n") where line.utf8.count > 20 {
@@ -38,10 +39,11 @@ public struct CgroupMounts: Sendable, Equatable {
             let right = line[separator.lowerBound...].split(separator: " ")
             guard left.count > 4, right.count > 3 else { continue }
             let mountPoint = String(left[4])
+            func hides(_ known: String?) -> Bool { known == nil || mountPoint.hasPrefix("/sys/fs/cgroup") }
             if right[1] == "cgroup2" {
-                result.unified = mountPoint
+                if hides(result.unified) { result.unified = mountPoint }
             } else if right[1] == "cgroup" {
-                for option in right[3].split(separator: ",") where option != "rw" && option != "ro" {
+                for option in right[3].split(separator: ",") where option != "rw" && option != "ro" && hides(result.controllers[String(option)]) {
                     result.controllers[String(option)] = mountPoint
                 }
             }
@@ -87,7 +89,7 @@ public struct DeviceRule: Sendable, Equatable {
 }
 
 /// What a control group is to limit. nil = not limited by this group.
-public struct CgroupLimits: Sendable, Equatable {
+public struct CgroupLimits: Sendable {
     /// Processes and threads.
     public var pids: Int64?
     /// Bytes.
@@ -102,9 +104,24 @@ public struct CgroupLimits: Sendable, Equatable {
     public var cpuQuota: Int64?
     /// Microseconds.
     public var cpuPeriod: UInt64?
+    /// Microseconds that unused quota may add to one period (v2).
+    public var cpuBurst: UInt64?
+    /// 1: runs only when nothing else wants to (v2).
+    public var cpuIdle: Int64?
     /// Lists such as "0-3,7".
     public var cpusetCPUs: String?
     public var cpusetMemory: String?
+    /// Relative weight of input and output as v1 counts, 10…1000.
+    public var ioWeight: UInt16?
+    public var ioDeviceWeights: [(device: String, weight: UInt16)] = []
+    /// device "MAJOR:MINOR", one of rbps, wbps, riops, wiops (v2), and how many bytes or operations a second.
+    public var ioMaximum: [(device: String, key: String, rate: UInt64)] = []
+    /// Huge pages: "2MB" → bytes.
+    public var hugePages: [(size: String, bytes: UInt64)] = []
+    /// device → handles and objects.
+    public var rdma: [(device: String, handles: UInt32?, objects: UInt32?)] = []
+    /// Files of v2 and what is written to them.
+    public var unified: [(file: String, value: String)] = []
     /// In order; the first is usually "deny everything".
     public var devices: [DeviceRule]
 

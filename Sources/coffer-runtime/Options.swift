@@ -67,6 +67,8 @@ struct ParsedOptions {
 /// Options before the command.
 struct GlobalOptions {
     var root: String
+    /// Who makes control groups: runc's and crun's default is the files themselves.
+    var groups: GroupManager.Preference
 
     nonisolated(unsafe) private static var logFile: String?
     nonisolated(unsafe) private static var logsJSON = false
@@ -89,8 +91,11 @@ struct GlobalOptions {
         }
         Self.logFile = parsed.value("log")
         Self.logsJSON = parsed.value("log-format") == "json"
-        if parsed.isSet("systemd-cgroup") || parsed.value("cgroup-manager") == "systemd" {
-            throw OptionError("the systemd cgroup manager is not supported yet: use --cgroup-manager cgroupfs")
+        switch (parsed.value("cgroup-manager"), parsed.isSet("systemd-cgroup")) {
+        case ("systemd", _), (nil, true): groups = .systemd
+        case (nil, false), ("cgroupfs", false): groups = .cgroupfs
+        case ("cgroupfs", true): throw OptionError("--systemd-cgroup and --cgroup-manager cgroupfs contradict each other")
+        case (let other, _): throw OptionError("unknown cgroup manager \"\(other ?? "")\": systemd or cgroupfs")
         }
         root = parsed.value("root") ?? Self.defaultRoot
     }

@@ -171,6 +171,26 @@ static inline int cl_umask(unsigned mask) { return (int)syscall(SYS_umask, mask)
 static inline int cl_mknodat(int dirfd, const char *name, unsigned mode, uint64_t device) {
     return (int)syscall(SYS_mknodat, dirfd, name, mode, (unsigned)device);
 }
+// bpf(2), linux/bpf.h: BPF_PROG_LOAD of a BPF_PROG_TYPE_CGROUP_DEVICE program of `count` instructions; its descriptor.
+static inline int cl_bpf_load_device_program(const void *instructions, uint32_t count) {
+    struct {
+        uint32_t type, count;
+        uint64_t instructions, license;
+        uint32_t log_level, log_size;
+        uint64_t log;
+        uint32_t kernel_version, flags;
+        char name[16];
+        uint32_t interface_index, attach_type;
+    } load = {15, count, (uint64_t)(uintptr_t)instructions, (uint64_t)(uintptr_t)"Apache", 0, 0, 0, 0, 0, "coffer_devices", 0, 6 /* BPF_CGROUP_DEVICE */};
+    return (int)syscall(SYS_bpf, 5, &load, sizeof load);
+}
+// BPF_PROG_ATTACH to a cgroup's directory, BPF_F_ALLOW_MULTI.
+static inline int cl_bpf_attach_device_program(int group, int program) {
+    struct {
+        uint32_t target, program, type, flags;
+    } attach = {(uint32_t)group, (uint32_t)program, 6, 2};
+    return (int)syscall(SYS_bpf, 8, &attach, sizeof attach);
+}
 // User ID of a unix socket's peer (SO_PEERCRED), or -1.
 int64_t cl_peer_user(int socket);
 // Gives free heap and the clean pages of the program's own file back, then waits (poll(2)) without a limit: the kernel reads such pages again from the

@@ -1,5 +1,6 @@
 import Confinement
 import ContainerRuntime
+import Glibc
 import LaunchPlan
 import LinuxKernel
 import OCISpec
@@ -20,8 +21,8 @@ extension Engine {
         let assembly = ContainerAssembly(engine: self, record: record, image: image, details: details)
         do {
             let (bundle, resolution) = try assembly.resolve(try NetworkFiles(details))
-            let groups = try CgroupMounts.detect()
-            let facts = LaunchFacts(hasControlGroups: root.isRootful && groups.mode != .none, bundle: root.container(id).path)
+            let groups = try GroupManager.choose(rootless: !root.isRootful, user: geteuid())
+            let facts = LaunchFacts(hasControlGroups: groups.countsProcesses, bundle: root.container(id).path)
             let plan = try LaunchPlanner.plan(bundle.spec, bundle.extension, facts: facts)
             return LaunchExplanation(
                 plan: plan, relaxations: resolution.relaxations.map(ContainerAssembly.text), notes: resolution.notes)

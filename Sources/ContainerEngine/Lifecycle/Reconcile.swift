@@ -1,3 +1,4 @@
+import ContainerRuntime
 import Glibc
 import LaunchPlan
 import LinuxKernel
@@ -109,10 +110,9 @@ extension Engine {
     /// The cgroups that the container was to have and that exist: a monitor that died between making them and writing its
     /// state has left them without a word. The row knows their names; the bundle may be incomplete, or changed since.
     private func plannedGroups(_ record: ContainerRecord) throws(EngineError) -> [String] {
-        guard root.isRootful else { return [] }
         let path = try ContainerDetails(decoding: record.details, of: record.name).request.security.cgroupPath(of: record.id)
         do {
-            return try CgroupMounts.detect().controllers.values.map { $0 + path }.filter { access($0, F_OK) == 0 }
+            return try GroupManager.candidates(cgroupsPath: path, rootless: !root.isRootful).filter { access($0, F_OK) == 0 }
         } catch {
             throw EngineError("the cgroups of this machine cannot be read: \(error)")
         }
@@ -142,6 +142,8 @@ extension Engine {
         } catch {
             if error.errno != ENOENT && error.errno != ENODEV { throw error }
         }
+        // Where the kernel has it, one write ends all, and no new one slips through meanwhile.
+        if try CgroupDirectories.kill(cgroups) { return }
         for _ in 0..<100 {
             var pids = Set<Int32>()
             for directory in cgroups {

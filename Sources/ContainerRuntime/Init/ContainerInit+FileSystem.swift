@@ -34,18 +34,27 @@ extension ContainerInit {
         let raw = stage.rawValue
         try performing(.root, "entering the staging directory") { try retrying("fchdir") { fchdir(raw) } }
         return try performing(.root, "mounting the overlay root") {
-            let context = try FileSystemContext("overlay")
-            let names = overlay.lowerDirectories.indices.map { "l\($0)" }
             do {
-                for name in names { try context.set("lowerdir+", name) }  // Linux 6.5
+                return try overlayMount(overlay, oneByOne: true)
             } catch let error as KernelError where error.errno == EINVAL {
-                try context.set("lowerdir", names.joined(separator: ":"))
+                return try overlayMount(overlay, oneByOne: false)
             }
-            try context.set("upperdir", "rw/upper")
-            try context.set("workdir", "rw/work")
-            if plan.newNamespaces.contains("user") { try context.set(flag: "userxattr") }  // Linux 5.11
-            return try context.mount([.noSetuid, .noDevices])
         }
+    }
+
+    /// - Parameter oneByOne: `lowerdir+` (Linux 6.5), which has no limit. Before, overlayfs takes any option and refuses it at the end.
+    private func overlayMount(_ overlay: OverlayRoot, oneByOne: Bool) throws -> FileDescriptor {
+        let context = try FileSystemContext("overlay")
+        let names = overlay.lowerDirectories.indices.map { "l\($0)" }
+        if oneByOne {
+            for name in names { try context.set("lowerdir+", name) }
+        } else {
+            try context.set("lowerdir", names.joined(separator: ":"))
+        }
+        try context.set("upperdir", "rw/upper")
+        try context.set("workdir", "rw/work")
+        if plan.newNamespaces.contains("user") { try context.set(flag: "userxattr") }  // Linux 5.11
+        return try context.mount([.noSetuid, .noDevices])
     }
 
     /// /proc, /sys and /dev of an image must be real directories or absent (rule R7, CVE-2019-16884, CVE-2026-41579).
@@ -149,6 +158,13 @@ extension ContainerInit {
 
     private mutating func mountGroups(_ mount: MountStep, _ index: Int) throws {
         let trees = prepared.groupTrees
+        if prepared.mountsUnified { return try mountUnified(mount, index) }
+        if let (name, tree) = trees.first, name.isEmpty {
+            try performing(.mount, "mounting control groups on \(mount.destination)") {
+                try Mounts.attach(FileDescriptor(owning: tree), on: try mountPoint(mount.destination, directory: true))
+            }
+            return
+        }
         try performing(.mount, "mounting control groups on \(mount.destination)") {
             let target = try mountPoint(mount.destination, directory: true)
             let context = try FileSystemContext("tmpfs")
@@ -164,6 +180,15 @@ extension ContainerInit {
         }
         if trees.isEmpty {
             results.append(.init(step: index, result: .partial("empty: the container has no control groups of its own")))
+        }
+    }
+
+    /// A mount of this process's control group namespace: its own group is all that there is.
+    private mutating func mountUnified(_ mount: MountStep, _ index: Int) throws {
+        try performing(.mount, "mounting control groups on \(mount.destination)") {
+            let target = try mountPoint(mount.destination, directory: true)
+            let context = try FileSystemContext("cgroup2")
+            try Mounts.attach(try context.mount(MountAttributes(rawValue: mount.setAttributes)), on: target)
         }
     }
 

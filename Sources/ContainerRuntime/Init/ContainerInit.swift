@@ -143,7 +143,7 @@ struct ContainerInit: ~Copyable {
             let written = retryWrite(file, "0")
             if written != 1 { throw LaunchFailure(.controlGroup, doing: "entering the control group", KernelError.last("write", "tasks")) }
         }
-        if !prepared.taskFiles.isEmpty, plan.newNamespaces.contains("cgroup") {
+        if !prepared.taskFiles.isEmpty || prepared.entersGroupNamespace, plan.newNamespaces.contains("cgroup") {
             try performing(.namespaces, "new control group namespace") { try Namespaces.unshare([.cgroup]) }
         }
     }

@@ -4,14 +4,46 @@ import LinuxKernel
 import OCISpec
 
 extension LaunchPreparation {
-    /// Makes the container's control groups and writes the limits, before anything lives in them.
+    /// Makes the container's control groups and writes the limits, before anything lives in them. A scope of systemd's needs a process to be
+    /// made around: that one waits until there is one (`joinScope`).
     func prepareGroups(_ group: ControlGroup, _ prepared: inout PreparedLaunch) throws {
-        guard let mounts, !mounts.controllers.isEmpty else {
-            prepared.groupsUnavailable = groupsUnavailable
-            if group.required { throw LaunchFailure(.controlGroup, "no control group for this container: \(prepared.groupsUnavailable ?? "")") }
-            return
-        }
         let limits = try CgroupLimits(group.resources)
+        switch manager {
+        case .none(let reason): try missing(group, reason, &prepared)
+        case .hierarchies(let mounts): try prepareHierarchies(mounts, group, limits, &prepared)
+        case .unified(let base):
+            do {
+                let made = try CgroupV2.create(base: base, path: group.path, controllers: CgroupV2Setting.controllers(limits))
+                prepared.groupPaths = [made.path]
+                prepared.groupShortfalls = try performing(.controlGroup, "setting limits") { try made.apply(limits) }
+                prepared.taskFiles = [try made.openProcesses().release()]
+            } catch let error as KernelError {
+                let reason = Self.explanation(error, base)
+                if !group.required, prepared.groupPaths.isEmpty { return try missing(group, reason, &prepared) }
+                throw LaunchFailure(.controlGroup, "making the control group: \(reason)", errno: error.errno)
+            }
+            try openHierarchy(base, &prepared)
+        case .systemd(let bus, let mountPoint):
+            prepared.scope = PendingScope(
+                scope: try SystemdScope(cgroupsPath: group.path, user: bus.isUsers), bus: bus, mountPoint: mountPoint, limits: limits,
+                required: group.required)
+            prepared.entersGroupNamespace = true
+            try openHierarchy(mountPoint, &prepared)
+        }
+    }
+
+    private func missing(_ group: ControlGroup, _ reason: String, _ prepared: inout PreparedLaunch) throws {
+        prepared.groupsUnavailable = reason
+        if group.required { throw LaunchFailure(.controlGroup, "no control group for this container: \(reason)") }
+    }
+
+    private static func explanation(_ error: KernelError, _ base: String) -> String {
+        error.errno == EBUSY
+            ? "\(error.subject.split(separator: "/").dropLast().joined(separator: "/")) holds processes itself, so the kernel gives its children no controllers"
+            : error.description
+    }
+
+    private func prepareHierarchies(_ mounts: CgroupMounts, _ group: ControlGroup, _ limits: CgroupLimits, _ prepared: inout PreparedLaunch) throws {
         let groups: CgroupV1
         do {
             groups = try CgroupV1.create(mounts, path: group.path, limits: limits)
@@ -27,11 +59,27 @@ extension LaunchPreparation {
             prepared.groupShortfalls = try groups.apply(limits)
             prepared.taskFiles = try groups.openTaskFiles()
         }
-        let mountsGroups = plan.steps.contains {
+        if mountsGroups { try openGroupTrees(groups, &prepared) }
+    }
+
+    private var mountsGroups: Bool {
+        plan.steps.contains {
             if case .mount(let mount) = $0 { return mount.source == .controlGroups }
             return false
         }
-        if mountsGroups { try openGroupTrees(groups, &prepared) }
+    }
+
+    /// With a control group namespace of its own the container mounts the v2 hierarchy itself, and sees its own group as the root. Without one
+    /// it gets the host's, read-only, which only the host may mount.
+    private func openHierarchy(_ mountPoint: String, _ prepared: inout PreparedLaunch) throws {
+        prepared.mountsUnified = plan.newNamespaces.contains("cgroup")
+        if prepared.mountsUnified || !mountsGroups { return }
+        let tree = try performing(.mount, "mounting the control groups") {
+            let tree = try Mounts.cloneTree(path: mountPoint, recursive: false)
+            try Mounts.setAttributes(tree, set: [.readOnly, .noSetuid, .noDevices, .noExecute], propagation: .private, recursive: false)
+            return tree
+        }
+        prepared.groupTrees.append(("", tree.release()))
     }
 
     private func openGroupTrees(_ groups: CgroupV1, _ prepared: inout PreparedLaunch) throws {
@@ -58,9 +106,34 @@ extension CgroupLimits {
         cpuShares = resources.cpu?.shares
         cpuQuota = resources.cpu?.quota
         cpuPeriod = resources.cpu?.period
+        cpuBurst = resources.cpu?.burst
+        cpuIdle = resources.cpu?.idle
         cpusetCPUs = resources.cpu?.cpus
         cpusetMemory = resources.cpu?.mems
+        addInputOutput(resources.blockIO)
+        hugePages = (resources.hugepageLimits ?? []).map { ($0.pageSize, $0.limit) }
+        rdma = (resources.rdma ?? [:]).sorted { $0.key < $1.key }.map { ($0.key, $0.value.hcaHandles, $0.value.hcaObjects) }
+        for (file, value) in (resources.unified ?? [:]).sorted(by: { $0.key < $1.key }) {
+            // A file of the group itself: no path out of it, and none that moves processes or changes what the group is.
+            guard file.contains("."), !file.contains("/"), !file.hasPrefix("."), !file.hasPrefix("cgroup."), !file.utf8.contains(0) else {
+                throw PlanError("linux.resources.unified: \"\(file)\" is no file of a controller")
+            }
+            unified.append((file, value))
+        }
         try addDevices(resources.devices ?? [])
+    }
+
+    private mutating func addInputOutput(_ resources: RuntimeSpec.BlockIO?) {
+        guard let resources else { return }
+        ioWeight = resources.weight
+        ioDeviceWeights = (resources.weightDevice ?? []).compactMap { each in each.weight.map { ("\(each.major):\(each.minor)", $0) } }
+        let lists = [
+            ("rbps", resources.throttleReadBpsDevice), ("wbps", resources.throttleWriteBpsDevice),
+            ("riops", resources.throttleReadIOPSDevice), ("wiops", resources.throttleWriteIOPSDevice),
+        ]
+        for (key, list) in lists {
+            ioMaximum += (list ?? []).map { (device: "\($0.major):\($0.minor)", key: key, rate: $0.rate) }
+        }
     }
 
     /// Nothing (GHSA-g54h-m393-cpwq: no rules must not mean no bounds), the configuration's rules in order, then what every

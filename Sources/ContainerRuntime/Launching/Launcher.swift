@@ -42,16 +42,14 @@ final class NetworkConnection {
 public struct Launcher {
     public let plan: LaunchPlan
     public let network: NetworkPolicy
-    /// What Docker calls the cgroup driver: which hierarchies there are, or nil when none is to be used.
-    public let groups: CgroupMounts?
+    /// Who makes the container's control groups.
+    public let manager: GroupManager
     public let filterCache: String?
-    /// Why there are no groups, where there are none.
-    public var groupsUnavailable = "control groups v2 are not supported yet"
 
-    public init(plan: LaunchPlan, network: NetworkPolicy, groups: CgroupMounts?, filterCache: String?) {
+    public init(plan: LaunchPlan, network: NetworkPolicy, manager: GroupManager, filterCache: String?) {
         self.plan = plan
         self.network = network
-        self.groups = groups
+        self.manager = manager
         self.filterCache = filterCache
     }
 
@@ -64,7 +62,7 @@ public struct Launcher {
     public func launch(
         standardStreams: [Int32]?, beforeExecute: (Int32, [StepOutcome], [String], String?) throws -> Void
     ) throws -> LaunchedContainer {
-        var prepared = try LaunchPreparation(plan: plan, mounts: groups, groupsUnavailable: groupsUnavailable, filterCache: filterCache)
+        var prepared = try LaunchPreparation(plan: plan, manager: manager, filterCache: filterCache)
             .prepare(standardStreams: standardStreams)
         do {
             let staging = try LayerStaging(plan: plan)
@@ -148,6 +146,7 @@ struct LaunchSession: ~Copyable {
             try writeMaps(hostPid)
             try staging?.attachShifted(userNamespaceOf: hostPid)
             try prepared.shiftTrees(userNamespaceOf: hostPid)
+            try joinScope(hostPid)
             connection = try beginNetwork(hostPid, inside: false)
             try channel.sendMessage([LaunchCommand.proceed.rawValue])
             try follow(untilReady: true)
@@ -164,6 +163,18 @@ struct LaunchSession: ~Copyable {
         } catch {
             try abandon()
             throw error
+        }
+    }
+
+    /// Before anything of the container's runs: the process waits for `proceed`.
+    private mutating func joinScope(_ hostPid: Int32) throws {
+        guard let scope = prepared.scope else { return }
+        do {
+            let (path, shortfalls) = try scope.start(around: hostPid)
+            prepared.groupPaths = [path]
+            prepared.groupShortfalls = shortfalls
+        } catch let failure as LaunchFailure where !scope.required {
+            prepared.groupsUnavailable = failure.message
         }
     }
 

@@ -45,6 +45,9 @@ struct OutcomeReport {
             if limit == "devices" { return .partial("no device can be made in a user namespace; those bound in are all there are") }
             return .unavailable(reason)
         }
+        if limit == "devices", prepared.groupShortfalls.contains(where: { $0.limit == limit }), plan.hasUserNamespace {
+            return .partial("no device can be made in a user namespace; those bound in are all there are")
+        }
         if let shortfall = prepared.groupShortfalls.first(where: { $0.limit == limit }) { return .unavailable(shortfall.reason) }
         return .applied
     }

@@ -19,10 +19,16 @@ public struct PreparedLaunch: Sendable {
     var treeIsDirectory: [Int: Bool] = [:]
     /// A detached mount of the host's /dev/null, verified to be that device; what files are masked with (CVE-2025-31133).
     var nullDevice: Int32 = -1
-    /// `tasks` files of the container's v1 groups, which the first process writes itself into.
+    /// `tasks` files of the container's v1 groups, or `cgroup.procs` of its v2 group, which the first process writes itself into.
     var taskFiles: [Int32] = []
-    /// The container's own groups, to be mounted inside: controller and detached tree.
+    /// What is to be mounted inside of the groups: controller, or "" for the v2 hierarchy, and detached tree.
     var groupTrees: [(controller: String, tree: Int32)] = []
+    /// The scope that systemd is to make once there is a process, or nil.
+    var scope: PendingScope?
+    /// The process is put into its group from outside; its control group namespace is made all the same.
+    var entersGroupNamespace = false
+    /// The container mounts the v2 hierarchy itself.
+    var mountsUnified = false
     /// Paths of the container's groups.
     public var groupPaths: [String] = []
     /// The group's own report: what could not be limited.
@@ -79,9 +85,7 @@ public struct PreparedLaunch: Sendable {
 /// Opens what a plan needs. Nothing is left behind when it throws: descriptors are closed, groups removed.
 struct LaunchPreparation {
     let plan: LaunchPlan
-    let mounts: CgroupMounts?
-    /// Why there are no groups, where there are none.
-    let groupsUnavailable: String
+    let manager: GroupManager
     /// Where compiled filters are kept, or nil.
     let filterCache: String?
 
@@ -116,7 +120,10 @@ struct LaunchPreparation {
         case .controlGroup(let group): try prepareGroups(group, &prepared)
         case .root(.directory(let path)):
             prepared.trees[index] = try performing(.root, "opening the root file system") {
-                try Mounts.cloneTree(path: path, recursive: true).release()
+                let tree = try Mounts.cloneTree(path: path, recursive: true)
+                // A copy of a shared mount is its peer: what is mounted in it would appear on the host, and pivot_root refuses it.
+                try Mounts.setAttributes(tree, propagation: .private, recursive: true)
+                return tree.release()
             }
         case .mount(let mount): try prepareMount(mount, index, &prepared)
         case .device(let device): try prepareDevice(device, index, &prepared)

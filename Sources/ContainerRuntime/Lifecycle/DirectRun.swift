@@ -13,10 +13,14 @@ public struct DirectRun {
     public var detach: Bool
     public var pidFile: String?
     public var filterCache: String?
+    /// Who is to make the control groups. Absent in the specification: runc's default is the files.
+    public var preference: GroupManager.Preference
 
     public init(
-        directory: ContainerDirectory, bundle: String, configuration: String, detach: Bool, pidFile: String?, filterCache: String?
+        directory: ContainerDirectory, bundle: String, configuration: String, detach: Bool, pidFile: String?, filterCache: String?,
+        preference: GroupManager.Preference = .cgroupfs
     ) {
+        self.preference = preference
         self.directory = directory
         self.bundle = bundle
         self.configuration = configuration
@@ -29,25 +33,26 @@ public struct DirectRun {
     public func run() throws -> Int32 {
         let (spec, ext) = try Bundle.read(directory: bundle, configuration: configuration)
         try ProgramSeal.apply(for: spec)
-        var groups: CgroupMounts?
-        if spec.linux?.cgroupsPath != nil || spec.linux?.resources != nil { groups = try CgroupMounts.detect() }
+        var manager = GroupManager.none(reason: "the configuration asks for none")
         var changed = spec
-        if groups != nil, spec.linux?.cgroupsPath == nil { changed.linux?.cgroupsPath = "/coffer/\(directory.id)" }
-        let facts = LaunchFacts(hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle)
+        if spec.linux?.cgroupsPath != nil || spec.linux?.resources != nil {
+            manager = try GroupManager.choose(preference, rootless: geteuid() != 0, user: geteuid())
+            if spec.linux?.cgroupsPath == nil { changed.linux?.cgroupsPath = "/coffer/\(directory.id)" }
+        }
+        let facts = LaunchFacts(hasControlGroups: manager.countsProcesses, bundle: bundle)
         let plan = try LaunchPlanner.plan(changed, ext, facts: facts)
         if plan.terminal && detach { throw PlanError("a detached container with a terminal needs --console-socket, which is not supported yet") }
         try directory.create()
         do {
-            return try start(plan, ext)
+            return try start(plan, ext, manager)
         } catch {
             try directory.remove()
             throw error
         }
     }
 
-    private func start(_ plan: LaunchPlan, _ ext: BundleExtension?) throws -> Int32 {
-        let groups = plan.steps.contains { $0.kind == .controlGroup } ? try CgroupMounts.detect() : nil
-        let launcher = Launcher(plan: plan, network: ext?.network ?? .none, groups: groups, filterCache: filterCache)
+    private func start(_ plan: LaunchPlan, _ ext: BundleExtension?, _ manager: GroupManager) throws -> Int32 {
+        let launcher = Launcher(plan: plan, network: ext?.network ?? .none, manager: manager, filterCache: filterCache)
         let container = try launcher.launch(standardStreams: nil) { pid, outcomes, groupPaths, address in
             try directory.store(record(pid, outcomes, groupPaths, address))
             if let pidFile { try replaceFile(pidFile, with: Array("\(pid)".utf8), mode: 0o644) }

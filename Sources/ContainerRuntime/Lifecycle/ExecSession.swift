@@ -45,7 +45,7 @@ public struct ExecSession {
             throw LaunchFailure(.namespaces, "the container is not running")
         }
         let plan = try execPlan()
-        var prepared = try LaunchPreparation(plan: plan, mounts: nil, groupsUnavailable: "", filterCache: filterCache).prepare(standardStreams: nil)
+        var prepared = try LaunchPreparation(plan: plan, manager: .none(reason: ""), filterCache: filterCache).prepare(standardStreams: nil)
         try openGroups(&prepared)
         let streams = try makeStreams(plan)
         prepared.standardStreams = streams.payload
@@ -120,7 +120,8 @@ public struct ExecSession {
     private func openGroups(_ prepared: inout PreparedLaunch) throws {
         for path in state.cgroupPaths {
             try performing(.controlGroup, "entering the container's control group") {
-                prepared.taskFiles.append(try FileDescriptor.open(path + "/tasks", O_WRONLY).release())
+                let file = access(path + "/tasks", F_OK) == 0 ? "/tasks" : "/cgroup.procs"
+                prepared.taskFiles.append(try FileDescriptor.open(path + file, O_WRONLY).release())
             }
         }
     }

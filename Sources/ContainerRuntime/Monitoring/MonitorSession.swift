@@ -27,6 +27,7 @@ struct MonitorSession: ~Copyable {
     private var pendingInput: [UInt8] = []
     private var closesInput = false
     private let addresses: AddressWatch?
+    private let memoryEvents: MemoryEvents?
     private let footprint: MemoryFootprint
 
     init(
@@ -41,6 +42,7 @@ struct MonitorSession: ~Copyable {
         egressRules = FileDescriptor(owning: parts.egressRules)
         startState = FileDescriptor(owning: parts.state)
         addresses = parts.addresses >= 0 ? AddressWatch(FileDescriptor(owning: parts.addresses)) : nil
+        memoryEvents = MemoryEvents(groups: settings.groupPaths)
         self.server = server
         self.starting = starting
         self.footprint = footprint
@@ -77,6 +79,7 @@ struct MonitorSession: ~Copyable {
             pollfd(fd: pendingInput.isEmpty ? -1 : input, events: Int16(POLLOUT), revents: 0),
             pollfd(fd: addresses?.subscription.pollDescriptor ?? -1, events: readable, revents: 0),
             pollfd(fd: starting?.descriptor ?? -1, events: readable, revents: 0),
+            pollfd(fd: memoryEvents?.descriptor ?? -1, events: Int16(POLLPRI), revents: 0),
         ]
         for client in server.clients {
             let events = (pendingInput.isEmpty ? readable : 0) | (client.queue.isEmpty ? 0 : Int16(POLLOUT))
@@ -90,12 +93,14 @@ struct MonitorSession: ~Copyable {
         var list = watched()
         let clients = server.clients
         try footprint.poll(&list)
+        // First of all: the group may be gone in a moment.
+        if list[7].revents != 0 || list[0].revents != 0 { memoryEvents?.update() }
         if list[2].revents != 0 { try relay(.stdout) }
         if list[3].revents != 0 { try relay(.stderr) }
         if list[4].revents != 0 { writeInput() }
         if list[5].revents != 0 { try keepingClosed { session throws in try session.updateRules() } }
         if list[6].revents != 0 { try keepingClosed { session throws in try session.followStart() } }
-        for (client, entry) in zip(clients, list.dropFirst(7)) where entry.revents != 0 {
+        for (client, entry) in zip(clients, list.dropFirst(8)) where entry.revents != 0 {
             if entry.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 { serve(client) }
         }
         server.flush()
@@ -206,7 +211,7 @@ struct MonitorSession: ~Copyable {
         while output >= 0, try relay(.stdout) {}
         while errorOutput >= 0, try relay(.stderr) {}
         log?.finish()
-        let oomKilled = try CgroupDirectories.oomKills(settings.groupPaths) > 0
+        let oomKilled = try memoryEvents?.kills ?? 0 > 0 || CgroupDirectories.oomKills(settings.groupPaths) > 0
         try CgroupDirectories.remove(settings.groupPaths)
         let state = try RuntimeState.ended(
             try startState.readAll(limit: 16 << 20), exitCode: end.exitCode, oomKilled: oomKilled, finishedAt: Timestamp.nanoseconds())

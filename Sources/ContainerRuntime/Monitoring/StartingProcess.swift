@@ -58,11 +58,8 @@ enum StartingProcess {
         let again = ["coffer-runtime", "monitor", "--bundle", bundle, "--starting-for", "\(monitorPid)", "--program", program]
         try ProgramSeal.apply(for: spec, arguments: again, keeping: [channel.rawValue])
         guard let ext else { throw LaunchFailure(.namespaces, "\(bundle) has no \(BundleExtension.fileName)") }
-        // An ordinary user has no groups of v1 that are his own; asking would only earn an EACCES per controller.
-        let mounts = try CgroupMounts.detect()
-        let groups: CgroupMounts? = isRootless ? CgroupMounts(controllers: [:], unified: mounts.unified) : mounts
-        let facts = LaunchFacts(
-            hasControlGroups: !(groups?.controllers.isEmpty ?? true), bundle: bundle, program: program)
+        let manager = try GroupManager.choose(rootless: isRootless, user: try hostUser())
+        let facts = LaunchFacts(hasControlGroups: manager.countsProcesses, bundle: bundle, program: program)
         let plan = try LaunchPlanner.plan(spec, ext, facts: facts)
         if let policy = ext.log { try Handover.log.send(try ContainerLog.openFile(policy), to: channel) }
         // Before the host's addresses are read for the first time: no change in between is lost.
@@ -71,12 +68,7 @@ enum StartingProcess {
         }
         let streams = try MonitorStreams(terminal: plan.terminal, stdinOpen: ext.stdio.stdinOpen)
         try streams.send(to: channel)
-        var launcher = Launcher(plan: plan, network: ext.network, groups: groups, filterCache: filterCache(bundle))
-        if isRootless, mounts.mode == .v1 || mounts.mode == .hybrid {
-            launcher.groupsUnavailable = "control groups v1 cannot be delegated to an ordinary user"
-        } else if mounts.mode == .none {
-            launcher.groupsUnavailable = "no control group hierarchy is mounted"
-        }
+        let launcher = Launcher(plan: plan, network: ext.network, manager: manager, filterCache: filterCache(bundle))
         var container = try launcher.launch(standardStreams: streams.payload) { pid, outcomes, groupPaths, address in
             try replaceFile(
                 RuntimeState.fileName,
@@ -107,6 +99,18 @@ enum StartingProcess {
         } catch {
             return true  // the smaller claim
         }
+    }
+
+    /// The user that started this monitor as the host numbers it: in the monitor's own namespace that user is root.
+    private static func hostUser() throws(KernelError) -> UInt32 {
+        let map = String(decoding: try readFile("/proc/self/uid_map", limit: 65536), as: UTF8.self)
+        let own = geteuid()
+        for line in map.split(separator: "\n") {
+            let numbers = line.split(separator: " ").compactMap { UInt32($0) }
+            guard numbers.count == 3, numbers[0] <= own, own - numbers[0] < numbers[2] else { continue }
+            return numbers[1] + (own - numbers[0])
+        }
+        return own
     }
 
     private static func runningState(

@@ -20,7 +20,7 @@ enum RunCommand {
         let run = DirectRun(
             directory: ContainerDirectory(root: global.root, id: id), bundle: bundle,
             configuration: options.value("config") ?? "config.json", detach: options.isSet("detach"),
-            pidFile: options.value("pid-file"), filterCache: try FilterCache.directory(global))
+            pidFile: options.value("pid-file"), filterCache: try FilterCache.directory(global), preference: global.groups)
         return try run.run()
     }
 

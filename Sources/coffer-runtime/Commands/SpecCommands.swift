@@ -40,7 +40,7 @@ enum FeaturesCommand {
         let features = Features(
             linux: .init(
                 namespaces: ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
-                capabilities: Capability.all.map(\.name), cgroup: .init(v1: true, v2: false, systemd: false),
+                capabilities: Capability.all.map(\.name), cgroup: .init(v1: true, v2: true, systemd: true),
                 seccomp: .init(
                     enabled: true, actions: actions.map { "SCMP_ACT_" + $0 }, operators: operators.map { "SCMP_CMP_" + $0 }),
                 apparmor: .init(enabled: true), selinux: .init(enabled: true)))
