@@ -17,7 +17,7 @@ Guest = collections.namedtuple("Guest", "name kernel_suite packages boot memory"
 PACKAGES = (
     "systemd", "systemd-sysv", "libpam-systemd", "libnss-systemd", "dbus", "dbus-user-session", "udev", "kmod", "procps", "util-linux", "mount", "login",
     "passwd", "iproute2", "nftables", "passt", "uidmap", "busybox-static", "python3", "ca-certificates", "libisal2", "libseccomp2",
-    "libsqlite3-0", "libzstd1", "zlib1g",
+    "libsqlite3-0", "libyaml-0-2", "libzstd1", "zlib1g",
 )
 
 GUESTS = {
