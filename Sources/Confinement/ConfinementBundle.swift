@@ -27,6 +27,10 @@ public struct BundleDetails: Sendable, Equatable {
     public var dnsForwardAddress: String?
     public var preferredSteps: [String]
     public var cgroupRequired: Bool
+    /// Groups by name, beside those of the user that are numbers.
+    public var groupNames: [String] = []
+    /// Destinations of volumes that are filled from the image while they are empty.
+    public var filledVolumes: [String] = []
 
     public init(
         arguments: [String], environment: [String] = [], workingDirectory: String = "/", terminal: Bool = false,
@@ -169,7 +173,9 @@ extension Confinement {
             stdio: StandardStreams(stdinOpen: details.stdinOpen), log: try logPolicy(details), exitCommand: details.exitCommand,
             initProcess: details.initProcess, userSpec: user.lookup.isEmpty ? nil : user.lookup,
             networkNamespaceInside: networkNamespaceInside, preferredSteps: details.preferredSteps,
-            cgroupRequired: details.cgroupRequired, sharesIDRange: sharesRange, level: level)
+            cgroupRequired: details.cgroupRequired, sharesIDRange: sharesRange, level: level,
+            groupNames: details.groupNames.isEmpty ? nil : details.groupNames,
+            filledVolumes: details.filledVolumes.isEmpty ? nil : details.filledVolumes)
     }
 
     private func networkPolicy(_ details: BundleDetails) throws(ConfinementError) -> NetworkPolicy {

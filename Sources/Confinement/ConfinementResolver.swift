@@ -244,9 +244,11 @@ public struct ConfinementResolver: Sendable {
 
     private var unmasksEverything: Bool { request.security.systemPathsUnconfined || request.privileged }
 
-    /// Whether `--security-opt unmask=` names the path or one above it.
+    /// Whether `--security-opt unmask=` names the path or one above it, or is a pattern of exactly this path.
     private func isUnmasked(_ path: String) -> Bool {
-        request.security.unmasked.contains { path == $0 || path.hasPrefix($0.hasSuffix("/") ? $0 : $0 + "/") }
+        request.security.unmasked.contains { named in
+            path == named || path.hasPrefix(named.hasSuffix("/") ? named : named + "/") || PathPattern(named).matches(path)
+        }
     }
 
     private var maskedPaths: [String] {

@@ -45,7 +45,7 @@ public struct SecurityOptions: Sendable, Equatable {
             systemPathsUnconfined = true
         case "mask": masked += try Self.paths(value, of: option)
         case "unmask":
-            if value == "ALL" { systemPathsUnconfined = true } else { unmasked += try Self.paths(value, of: option) }
+            if value.lowercased() == "all" { systemPathsUnconfined = true } else { unmasked += try Self.paths(value, of: option) }
         default:
             throw ConfinementError(
                 "--security-opt \(option) is not known; there are no-new-privileges, seccomp, apparmor, label, systempaths, "

@@ -12,13 +12,18 @@ public struct Engine {
     /// The caller's environment.
     public let environment: [String: String]
     public let database: StateDatabase
+    /// Told, in one sentence with its remedy, of what is damaged and was passed over.
+    public let warn: @Sendable (String) -> Void
 
     /// Opens the state below `root`, whose directories exist.
     ///
     /// - Throws: `EngineError` when the database cannot be opened.
-    public init(root: StateRoot, environment: [String: String]) throws(EngineError) {
+    public init(
+        root: StateRoot, environment: [String: String], warn: @escaping @Sendable (String) -> Void = { _ in }
+    ) throws(EngineError) {
         self.root = root
         self.environment = environment
+        self.warn = warn
         database = try StateDatabase(path: root.database)
     }
 
@@ -27,6 +32,18 @@ public struct Engine {
         public let record: ContainerRecord
         public let directory: ContainerDirectory
         public let status: ContainerStatus
+
+        /// What is stored with the row; nil when that cannot be read.
+        var details: ContainerDetails? {
+            do { return try ContainerDetails(decoding: record.details, of: record.name) } catch { return nil }
+        }
+
+        /// - Throws: `EngineError` for a damaged container, which can only be removed.
+        func checkIntact() throws(EngineError) {
+            guard case .damaged(let reason) = status else { return }
+            throw EngineError(
+                "container \(record.name) is damaged (\(reason))", remedy: "remove it: coffer rm -f \(record.name)", code: .failure)
+        }
     }
 
     /// The container that a user means by name, ID or the beginning of an ID, with its true status.
@@ -38,14 +55,34 @@ public struct Engine {
         return container
     }
 
-    /// Every container, newest first, after reconciliation.
+    /// As `container`, for what needs more of it than its row.
+    ///
+    /// - Throws: `EngineError` when there is none, or several, or it is damaged.
+    func intactContainer(_ reference: String) throws(EngineError) -> Container {
+        let found = try container(reference)
+        try found.checkIntact()
+        return found
+    }
+
+    /// Every container, newest first, after reconciliation. One that is damaged does not hide the others: it is listed as such.
     public func containers() throws(EngineError) -> [Container] {
         let records = try database.containers()
         var result: [Container] = []
         for record in records {
-            if let container = try settled(record) { result.append(container) }
+            guard let container = try settled(record) else { continue }
+            result.append(container)
+            do throws(EngineError) {
+                try container.checkIntact()
+                let _: ContainerDetails = try ContainerDetails(decoding: record.details, of: record.name)
+            } catch {
+                warn(error.description)
+            }
         }
-        try sweepDirectories(known: Set(records.map(\.id)))
+        do throws(EngineError) {
+            try sweepDirectories(known: Set(records.map(\.id)))
+        } catch {
+            warn(error.description)
+        }
         return result
     }
 

@@ -3,6 +3,23 @@ import LinuxKernel
 import OCISpec
 import StrictJSON
 
+/// What a store must know of those who use it.
+public struct StoreSurroundings: Sendable {
+    /// Told, in one sentence with its remedy, of what is damaged and was passed over.
+    public var warn: @Sendable (String) -> Void
+    /// The lower directories ("ROOT/layers/…/root") that containers are made of: they stay whatever the index says.
+    ///
+    /// Throws where that cannot be known; no layer is collected then.
+    public var layersInUse: @Sendable () throws -> Set<String>
+
+    public init(
+        warn: @escaping @Sendable (String) -> Void = { _ in }, layersInUse: @escaping @Sendable () throws -> Set<String> = { [] }
+    ) {
+        self.warn = warn
+        self.layersInUse = layersInUse
+    }
+}
+
 /// Images on disk: an OCI image layout, and beside it the layers, extracted once each.
 ///
 ///     ROOT/oci-layout  ROOT/index.json            the image layout; each name is an entry of the index
@@ -18,13 +35,17 @@ public struct ImageStore: Sendable {
     public let root: String
     /// The program whose hidden `internal` subcommands extract and remove trees: the running one, unless a test names another.
     let program: String
+    let surroundings: StoreSurroundings
 
     /// Opens the store, and makes it where there is none.
     ///
-    /// - Parameter root: absolute path of the image layout ("…/coffer/images").
-    public init(root: String, program: String = "/proc/self/exe") throws {
+    /// - Parameters:
+    ///   - root: absolute path of the image layout ("…/coffer/images").
+    ///   - surroundings: what the store must know of those who use it.
+    public init(root: String, program: String = "/proc/self/exe", surroundings: StoreSurroundings = StoreSurroundings()) throws {
         self.root = root
         self.program = program
+        self.surroundings = surroundings
         let directories = [root, "\(root)/blobs", "\(root)/blobs/sha256", "\(root)/blobs/sha512", "\(root)/layers"]
         try storing("create the image store \(root)") {
             for directory in directories {
@@ -46,6 +67,12 @@ public struct ImageStore: Sendable {
 
     /// Whether the store has the blob.
     public func contains(_ digest: Digest) -> Bool { access(blobPath(digest), F_OK) == 0 }
+
+    /// Whether the store has a blob of this digest and size: an empty or shortened file does not count, and is fetched again.
+    public func contains(_ blob: Descriptor) -> Bool {
+        var status = stat()
+        return lstat(blobPath(blob.digest), &status) == 0 && status.st_mode & S_IFMT == S_IFREG && Int64(status.st_size) == blob.size
+    }
 
     /// A writer for one blob.
     ///
@@ -86,7 +113,9 @@ public struct ImageStore: Sendable {
             throw ImageStoreError.failed(error, "read the blob \(digest)")
         }
         let actual = Digest(of: bytes, digest.algorithm)
-        guard actual == digest else { throw ImageStoreError.digestMismatch(expected: digest, actual: actual) }
+        guard actual == digest else {
+            throw ImageStoreError.badDocument("the blob \(digest)", reason: "its content has the digest \(actual)")
+        }
         return bytes
     }
 

@@ -8,6 +8,8 @@ public enum ImageStoreError: Error, Sendable, Equatable, CustomStringConvertible
     case noSuchImage(String)
     /// An ID prefix that several images share.
     case ambiguousID(String)
+    /// An image whose documents cannot be read.
+    case damagedImage(String, reason: String)
     /// A container uses the image.
     case imageInUse(String, container: String)
     /// Several names point to the image: an ID alone does not say which to remove.
@@ -41,6 +43,8 @@ public enum ImageStoreError: Error, Sendable, Equatable, CustomStringConvertible
         switch self {
         case .noSuchImage(let name): "no such image: \(name)"
         case .ambiguousID(let prefix): "several images have an ID that starts with \(prefix): give more digits"
+        case .damagedImage(let name, let reason):
+            "image \(name) is damaged (\(reason)): remove it with 'coffer rmi -f \(name)', then pull or load it again"
         case .imageInUse(let name, let container):
             "image \(name) is in use by container \(container): remove the container first, or use --force to remove only the name"
         case .severalNames(let id, let names):
@@ -50,7 +54,7 @@ public enum ImageStoreError: Error, Sendable, Equatable, CustomStringConvertible
         case .sizeMismatch(let digest, let expected, let actual):
             "the content of \(digest) has \(actual < expected ? "only " : "")\(actual)\(actual > expected ? " or more" : "") "
                 + "bytes instead of \(expected), and was discarded"
-        case .missingBlob(let digest): "the blob \(digest) is missing: pull or load the image again"
+        case .missingBlob(let digest): "the blob \(digest) is missing"
         case .diffIDMismatch(let layer, let expected, let actual):
             "layer \(layer) unpacks to \(actual), but the image's configuration says \(expected): nothing of it was kept"
         case .badLayer(let digest, let reason): "layer \(digest) cannot be extracted: \(reason)"

@@ -42,7 +42,8 @@ extension LaunchStep: CustomStringConvertible {
         case .workingDirectory(let path): return "working directory \(path)"
         case .identity(.numeric(let uid, let gid, let groups, _)):
             return "user \(uid), group \(gid)" + (groups.isEmpty ? "" : ", groups \(groups.map(String.init).joined(separator: ","))")
-        case .identity(.named(let name, _, _)): return "user \(name)"
+        case .identity(.named(let name, _, let groups, _)):
+            return "user \(name)" + (groups.isEmpty ? "" : ", groups \(groups.joined(separator: " "))")
         case .capabilities(let sets):
             return "capabilities: bounding \(hexadecimal(sets.bounding)), effective \(hexadecimal(sets.effective))"
         case .noNewPrivileges: return "no new privileges"

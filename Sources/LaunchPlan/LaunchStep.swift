@@ -170,7 +170,7 @@ public struct MountStep: Sendable, Equatable {
     public var propagation: UInt64?
     /// A missing source is no error; the mount is then left out and reported.
     public var optional: Bool
-    /// What lies in the image at the destination is copied into the new tmpfs.
+    /// What lies in the image at the destination is copied into the new tmpfs, or into the volume as long as that is empty.
     public var copyUp: Bool
     /// The source's owners are shifted into the container's range by an idmapped mount; its files stay as they are.
     public var idMapped: Bool
@@ -219,7 +219,7 @@ public struct DeviceStep: Sendable, Equatable {
 public enum IdentityStep: Sendable, Equatable {
     case numeric(uid: UInt32, gid: UInt32, additionalGroups: [UInt32], umask: UInt32?)
     /// "user[:group]" as the user or the image gave it, looked up in the image's own files (rule R9) inside the root.
-    case named(String, additionalGroups: [UInt32], umask: UInt32?)
+    case named(String, additionalGroups: [UInt32], groupNames: [String], umask: UInt32?)
 }
 
 /// The five capability sets as masks (capabilities(7)).

@@ -100,11 +100,17 @@ public func readFile(_ path: String, limit: Int = 16 << 20) throws(KernelError) 
 }
 
 /// Replaces a host file in one step: readers see the old content or the new, never a part (rename(2)).
-public func replaceFile(_ path: String, with bytes: some Collection<UInt8>, mode: mode_t = 0o600) throws(KernelError) {
+///
+/// - Parameter durably: on the disk before it takes the old one's place, so that a power cut leaves the one or the other.
+public func replaceFile(
+    _ path: String, with bytes: some Collection<UInt8>, mode: mode_t = 0o600, durably: Bool = false
+) throws(KernelError) {
     let temporary = path + ".new"
     do {
         let file = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: mode)
         try file.writeAll(bytes)
+        let raw = file.rawValue
+        if durably { try retrying("fdatasync", path) { fdatasync(raw) } }
         try file.close()
         try retrying("rename", path) { rename(temporary, path) }
     } catch {

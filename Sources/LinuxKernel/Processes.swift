@@ -90,6 +90,29 @@ public enum Processes {
         throw KernelError(call: "pidfd_open", errno: ESRCH, subject: "process has ended")
     }
 
+    /// The PIDs of all processes that /proc shows.
+    public static func all() throws(KernelError) -> [Int32] {
+        guard let stream = opendir("/proc") else { throw .last("opendir", "/proc") }
+        defer { closedir(stream) }
+        var pids: [Int32] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if let pid = Int32(name) { pids.append(pid) }
+        }
+        return pids
+    }
+
+    /// The arguments of a process, each ended by a zero byte, or nil when there is no such process. Its own claim: it may have
+    /// written others over them (proc_pid_cmdline(5)).
+    public static func commandLine(of pid: Int32) throws(KernelError) -> [UInt8]? {
+        do {
+            return try readFile("/proc/\(pid)/cmdline", limit: 1 << 20)
+        } catch {
+            if error.errno == ENOENT || error.errno == ESRCH || error.errno == EFBIG { return nil }
+            throw error
+        }
+    }
+
     /// Start time in clock ticks since boot (proc_pid_stat(5), field 22), or nil when there is no such process.
     public static func startTicks(of pid: Int32) throws(KernelError) -> UInt64? {
         let bytes: [UInt8]

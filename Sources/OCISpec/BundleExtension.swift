@@ -24,6 +24,10 @@ public struct BundleExtension: Codable, Sendable, Equatable {
     /// "user[:group]" as the user or the image gave it; the runtime looks names up in the image's own files inside the root
     /// (rule R9). nil: `process.user` of config.json counts.
     public var userSpec: String?
+    /// Groups that the user gave by name, looked up like `userSpec`. nil: none.
+    public var groupNames: [String]?
+    /// Destinations of volumes that get what the image has at their place, as long as they are empty. nil: none.
+    public var filledVolumes: [String]?
     /// The network namespace belongs to the inner user namespace, so that NET_ADMIN or NET_RAW of the payload reach it.
     public var networkNamespaceInside: Bool
     /// Steps that may be unavailable without stopping the start (`LaunchStep.Kind` names). Every other step is required.
@@ -38,7 +42,8 @@ public struct BundleExtension: Codable, Sendable, Equatable {
     public init(
         root: RootSource, lockMounts: Bool, landlock: LandlockPolicy?, network: NetworkPolicy, stdio: StandardStreams,
         log: LogPolicy?, exitCommand: [String]?, initProcess: Bool, userSpec: String?, networkNamespaceInside: Bool,
-        preferredSteps: [String], cgroupRequired: Bool, sharesIDRange: Bool = false, level: String? = nil
+        preferredSteps: [String], cgroupRequired: Bool, sharesIDRange: Bool = false, level: String? = nil,
+        groupNames: [String]? = nil, filledVolumes: [String]? = nil
     ) {
         self.root = root
         self.lockMounts = lockMounts
@@ -54,6 +59,8 @@ public struct BundleExtension: Codable, Sendable, Equatable {
         self.cgroupRequired = cgroupRequired
         self.sharesIDRange = sharesIDRange
         self.level = level
+        self.groupNames = groupNames
+        self.filledVolumes = filledVolumes
     }
 }
 

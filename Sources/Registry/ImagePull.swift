@@ -228,7 +228,7 @@ public struct ImagePull: Sendable {
     /// - Returns: false when the store has it already.
     private func download(_ layer: Layer, _ client: RegistryClient) async throws -> Bool {
         let blob = layer.blob
-        guard !store.contains(blob.digest) else {
+        guard !store.contains(blob) else {
             observer.layer(blob.digest, .exists)
             return false
         }

@@ -8,7 +8,7 @@ struct Coffer: ParsableCommand {
         usage: "coffer [--root DIR] COMMAND",
         discussion: "Verbs, flags and formats are Docker's. Run 'coffer COMMAND --help' for one command.",
         version: "coffer version \(cofferVersion)",
-        subcommands: [ContainerGroup.self, ImageGroup.self, PolicyGroup.self],
+        subcommands: [ContainerGroup.self, ImageGroup.self, VolumeGroup.self, SystemGroup.self, PolicyGroup.self],
         groupedSubcommands: [
             CommandGroup(name: "Running", subcommands: runCommands),
             CommandGroup(name: "Looking", subcommands: lookCommands),
@@ -17,7 +17,7 @@ struct Coffer: ParsableCommand {
         ])
 
     /// Commands that have commands of their own.
-    static let groups: Set<String> = ["container", "image", "policy"]
+    static let groups: Set<String> = ["container", "image", "volume", "system", "policy"]
 
     static let runCommands: [any ParsableCommand.Type] = [
         RunCommand.self, CreateCommand.self, StartCommand.self, ExecCommand.self, AttachCommand.self, CopyCommand.self,
@@ -63,5 +63,5 @@ extension CommandConfiguration {
 struct ContainerGroup: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "container", abstract: "Work with containers.",
-        subcommands: Coffer.runCommands + Coffer.lookCommands + Coffer.endCommands)
+        subcommands: Coffer.runCommands + Coffer.lookCommands + Coffer.endCommands + [ContainerPruneCommand.self])
 }

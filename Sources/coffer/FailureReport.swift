@@ -35,7 +35,7 @@ struct FailureReport {
         case let template as TemplateError:
             self.init(message: "coffer: \(template.description)", code: 64)
         case let engine as EngineError:
-            let isRun = ["run", "create"].contains(verb.last ?? "")
+            let isRun = ["run", "create"].contains(verb.last ?? "") && verb.first != "volume"
             let hint = isRun ? "\n\nRun 'coffer \(verb.joined(separator: " ")) --help' for more information" : ""
             let code = engine.code == .engine && !isRun ? EngineError.Code.failure.rawValue : engine.code.rawValue
             self.init(message: "coffer: \(HumanUnits.printable(engine.description))\(hint)", code: code)

@@ -1,6 +1,7 @@
 import ContainerEngine
 import Glibc
 import Rendering
+import Synchronization
 
 /// What every command starts from: the environment, the state root, the engine on it.
 enum Invocation {
@@ -25,10 +26,18 @@ enum Invocation {
         return root
     }
 
-    static func engine() throws(EngineError) -> Engine { try Engine(root: stateRoot(), environment: environment) }
+    static func engine() throws(EngineError) -> Engine { try Engine(root: stateRoot(), environment: environment, warn: warn) }
 }
 
 extension Invocation {
+    private static let warned = Mutex<Set<String>>([])
+
+    /// One line on standard error, once.
+    @Sendable static func warn(_ text: String) {
+        guard warned.withLock({ $0.insert(text).inserted }) else { return }
+        Terminal.write("coffer: warning: \(HumanUnits.printable(text))\n", to: 2)
+    }
+
     /// Ends a command over several containers: every failure gets its line, and the exit code is 1.
     static func finish(_ failures: [EngineError]) throws {
         for failure in failures { Terminal.write("coffer: \(HumanUnits.printable(failure.description))\n", to: 2) }

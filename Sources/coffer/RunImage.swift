@@ -48,7 +48,7 @@ enum RunImage {
         let pulled = try ImagePulling.pull(
             request.image, platform: try ImageCommands.platform(request.platform),
             flags: nil, isQuiet: options.quiet,
-            namesImage: options.pull == .always, into: try ImageStore(root: engine.root.images))
+            namesImage: options.pull == .always, into: try engine.root.imageStore(warn: Invocation.warn))
         if !options.quiet { ImagePulling.note("Digest: \(pulled.digest)") }
     }
 }

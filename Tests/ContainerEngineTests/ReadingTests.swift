@@ -23,7 +23,7 @@ struct ListingTests {
 
     private func row(_ status: ContainerStatus, now: Int64 = 1_000_000_060, truncated: Bool = true) throws -> String {
         let now = Timestamp(seconds: now)
-        let listing = try ContainerListing(try container(status), now: now)
+        let listing = try ContainerListing(container(status), now: now)
         return try ContainerListing.listing.render([listing.row(truncated: truncated, now: now)], format: "json")
     }
 
@@ -60,7 +60,7 @@ struct ListingTests {
     }
 
     @Test func controlCharactersOfACommandAreShown() throws {
-        let listing = try ContainerListing(try container(.created) { $0.arguments = ["sh", "\u{1B}[2J\"x\""] })
+        let listing = try ContainerListing(container(.created) { $0.arguments = ["sh", "\u{1B}[2J\"x\""] })
         let text = try ContainerListing.listing.render([listing.row(truncated: false)], format: "{{.Command}}")
         #expect(!text.contains("\u{1B}"))
         #expect(text.contains("\\\"x\\\""))
@@ -73,12 +73,12 @@ struct ListingTests {
     ])
     func filters(filter: String, isShown: Bool) throws {
         let container = try container(.created)
-        #expect(try ListFilter([filter]).accepts(container, try ContainerListing(container)) == isShown)
+        #expect(try ListFilter([filter]).accepts(container, ContainerListing(container)) == isShown)
     }
 
     @Test func filtersOfOneKeyAreAlternativesButLabelsAreNot() throws {
         let container = try container(.created)
-        let listing = try ContainerListing(container)
+        let listing = ContainerListing(container)
         #expect(try ListFilter(["name=db", "name=web"]).accepts(container, listing))
         #expect(try !ListFilter(["label=a", "label=z"]).accepts(container, listing))
     }

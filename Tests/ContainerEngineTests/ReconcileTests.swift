@@ -88,8 +88,8 @@ struct ReconcileTests {
             Issue.record("the status is \(container.status)")
             return
         }
-        #expect(try ContainerListing(container).status == "Exited (monitor lost, code unknown)")
-        #expect(try ContainerListing(container).state == "exited")
+        #expect(ContainerListing(container).status == "Exited (monitor lost, code unknown)")
+        #expect(ContainerListing(container).state == "exited")
         // And it stays so.
         let again = try #require(try engine.containers().first)
         #expect(again.status == container.status)

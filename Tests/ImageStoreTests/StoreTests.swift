@@ -54,8 +54,8 @@ import Testing
         #expect(steps.map(\.description) == ["Untagged: example.org/a:1"])
         let left = try fixture.store.resolve(images[0].id.hex)
         #expect(left.references.isEmpty)
-        #expect(try fixture.store.removeDangling(usedBy: { _ in "web" }).isEmpty)
-        #expect(try fixture.store.removeDangling(usedBy: { _ in nil }) == [.deleted(images[0].id)])
+        #expect(try fixture.store.prune(all: false, usedBy: { _ in "web" }).steps.isEmpty)
+        #expect(try fixture.store.prune(all: false, usedBy: { _ in nil }).steps == [.deleted(images[0].id)])
         try fixture.expectEmpty()
     }
 
@@ -74,7 +74,7 @@ import Testing
         try fixture.store.tag("example.org/b:1", as: ImageReference(parsing: "example.org/a:1"))
         #expect(try fixture.store.resolve("example.org/a:1").id == images[1].id)
         #expect(try fixture.store.resolve(images[0].id.hex).references.isEmpty)
-        #expect(try fixture.store.removeDangling(usedBy: { _ in nil }) == [.deleted(images[0].id)])
+        #expect(try fixture.store.prune(all: false, usedBy: { _ in nil }).steps == [.deleted(images[0].id)])
     }
 
     @Test func garbageIsNotCollectedWhileTheStoreIsHeld() throws {

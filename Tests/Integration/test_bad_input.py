@@ -2,10 +2,12 @@
 
 import json
 import os
+import pathlib
+import shlex
 import subprocess
 
 from harness import images
-from harness.registry import ROOT, ROOTLESS, test
+from harness.registry import ROOT, ROOTLESS, Unavailable, test
 
 
 def broken(t, change):
@@ -155,16 +157,87 @@ def no_subordinate_range(t):
     t.contains(result.stderr, "/etc/subuid")
 
 
+def in_mounts_of_its_own(t, preparation, *words, code):
+    """Runs coffer as the world's user in a mount namespace that root has prepared by a shell script."""
+    user = f"setpriv --reuid={t.world.uid} --regid={t.world.gid} --clear-groups"
+    command = " ".join(shlex.quote(str(word)) for word in (t.world.coffer, *words))
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", f"{preparation} && cd {t.world.home} && exec {user} {command}"], capture_output=True,
+                          text=True, env=t.world.environment, timeout=60)
+    t.equal(done.returncode, code, f"exit code ({done.stderr})")
+    return done
+
+
 @test(modes=(ROOTLESS,))
 def no_newuidmap(t):
+    if os.geteuid() != 0:
+        raise Unavailable("hiding a program takes root")
     image = t.debian()
-    programs = t.directory() / "bin"
-    programs.mkdir()
-    result = t.coffer("run", "--rm", image, "true", code=None, environment={"PATH": str(programs)})
-    # Found in its usual place, or missed and named: never a container without its ids.
-    if result.code != 0:
-        t.equal(result.code, 125)
-        t.contains(result.stderr, "newuidmap")
+    for program in ("newuidmap", "newgidmap"):
+        places = [f"{directory}/{program}" for directory in ("/usr/bin", "/bin", "/usr/local/bin") if os.path.exists(f"{directory}/{program}")]
+        hide = " && ".join(f"mount --bind /dev/null {place}" for place in places)
+        result = in_mounts_of_its_own(t, hide, "run", "--rm", "--network", "none", image, "true", code=125)
+        t.contains(result.stderr, f"{program} not found: install the package uidmap")
+        t.one_sentence(result)
+        t.equal(t.coffer("ps", "-a", "-q").stdout, "", "containers")
+
+
+@test(modes=(ROOTLESS,))
+def user_namespaces_are_disabled(t):
+    """The limit of a user namespace around Coffer: what is below cannot have more, and the machine's own stays as it is."""
+    if os.geteuid() != 0:
+        raise Unavailable("a user namespace with the test user's IDs takes root")
+    image = t.debian()
+    user = f"setpriv --reuid={t.world.uid} --regid={t.world.gid} --clear-groups"
+    command = " ".join(shlex.quote(str(word)) for word in (t.world.coffer, "run", "--rm", "--network", "none", image, "true"))
+    # The second shell is started once there are maps, and so as root of the namespace, with its capabilities.
+    inner = f"echo 0 > /proc/sys/user/max_user_namespaces && cd {t.world.home} && exec {user} {command}"
+    script = f"read -r go && exec sh -c {shlex.quote(inner)}"
+    process = subprocess.Popen(["unshare", "--user", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, env=t.world.environment)
+    own = os.readlink("/proc/self/ns/user")
+    t.eventually(lambda: os.readlink(f"/proc/{process.pid}/ns/user") != own, "a user namespace")
+    for name in ("uid_map", "gid_map"):
+        pathlib.Path(f"/proc/{process.pid}/{name}").write_text("0 0 4294967295")
+    output, errors = process.communicate("go\n", timeout=60)
+    done = subprocess.CompletedProcess(script, process.returncode, output, errors)
+    t.equal(done.returncode, 125, f"exit code ({done.stderr})")
+    t.contains(done.stderr, "user.max_user_namespaces")
+    t.one_sentence(done)
+    t.equal(t.coffer("ps", "-a", "-q").stdout, "", "containers")
+
+
+@test()
+def a_kernel_that_is_too_old(t):
+    """uname(2) says 2.6 to programs that ask for it (personality(2), UNAME26)."""
+    result = t.command("setarch", "--uname-2.6", t.world.coffer, "run", "--rm", "--network", "none", t.debian(), "true", code=125)
+    t.contains(result.stderr, "Linux 2.6")
+    t.contains(result.stderr, "5.19")
+    t.one_sentence(result)
+    t.equal(t.coffer("ps", "-a", "-q").stdout, "", "containers")
+
+
+@test(modes=(ROOT,))
+def a_disk_that_is_full_when_a_container_is_made(t):
+    """The image is there, and no room for a container of it: nothing of that container stays."""
+    directory = t.directory()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0755", "none", directory], check=True)
+    t.cleanups.append(lambda: subprocess.run(["umount", "-l", directory], check=True))
+    root = ("--root", directory / "state")
+    tar = images.tar_of({"exhaust": images.static_program("exhaust").read_bytes(), "full": os.urandom(1 << 20), "tmp": None})
+    t.coffer(*root, "import", "-q", "-", "localhost/small:test", input=tar)
+    rest = directory / "rest"
+    with open(rest, "wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass  # it is full
+    result = t.coffer(*root, "run", "--rm", "--network", "none", "localhost/small:test", "/exhaust", "processes", "0", code=125)
+    t.one_sentence(result)
+    rest.unlink()
+    t.equal(t.coffer(*root, "ps", "-a", "-q").stdout, "", "containers")
+    t.equal(os.listdir(directory / "state/containers"), [], "directories of containers")
+    t.coffer(*root, "run", "--rm", "--network", "none", "localhost/small:test", "/exhaust", "processes", "0")
 
 
 @test()

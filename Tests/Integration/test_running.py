@@ -248,3 +248,30 @@ def every_command_explains_itself(t):
         t.contains(text, f"USAGE: coffer {verb}")
     # What stands behind the image is the program's.
     t.contains(t.run(t.debian(), "ls", "--help"), "Usage: ls")
+
+
+@test()
+def groups_are_added_by_name_or_number(t):
+    image = t.debian()
+    t.equal(t.run("--network", "none", "--group-add", "tty", "--group-add", "1234", image, "id", "-G"), "0 5 1234")
+    t.equal(t.run("--network", "none", "-u", "nobody", "--group-add", "audio", "--group-add", "7", image, "id", "-G"), "65534 7 29")
+    t.start("--name", "grouped", "--network", "none", "--group-add", "tty", image, "sleep", "100")
+    t.equal(t.coffer("exec", "grouped", "id", "-G").stdout.strip(), "0 5", "exec")
+    result = t.coffer("run", "--rm", "--network", "none", "--group-add", "no-such-group", image, "true", code=125)
+    t.contains(result.stderr, "no-such-group")
+    t.one_sentence(result)
+
+
+@test()
+def the_generated_files_belong_to_container_root(t):
+    script = "for f in hosts hostname resolv.conf; do stat -c '%u %g %a' /etc/$f; echo '# mine' >> /etc/$f || exit 1; tail -1 /etc/$f; done"
+    t.equal(t.run("--network", "none", t.debian(), "sh", "-c", script), "\n".join(["0 0 644", "# mine"] * 3))
+
+
+@test()
+def paths_are_unmasked_by_pattern(t):
+    masks = lambda *options: int(t.run("--network", "none", *options, t.debian(), "sh", "-c", "grep -c ' /proc/' /proc/self/mounts || true"))  # noqa: E731
+    t.true(masks() > 5, "the level masks paths of /proc")
+    t.equal(masks("--security-opt", "unmask=/proc/*"), 0, "mounts below /proc with unmask=/proc/*")
+    t.equal(masks("--security-opt", "unmask=ALL"), 0, "mounts below /proc with unmask=ALL")
+    t.true(0 < masks("--security-opt", "unmask=/proc/k*") < masks(), "unmask=/proc/k* opens some")

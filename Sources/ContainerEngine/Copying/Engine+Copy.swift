@@ -83,7 +83,7 @@ extension Engine {
     private func start(
         _ reference: String, _ direction: CopyRequest.Direction, input: Int32?, output: Int32?
     ) throws -> OwnerNamespaceChild {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         guard let spec = try BundleFiles.load(RuntimeSpec.self, container.directory.config),
             case .overlay(let overlay) = try BundleFiles.load(BundleExtension.self, container.directory.bundleExtension)?.root
         else { throw EngineError("container \(container.record.name) has no root file system", code: .failure) }

@@ -32,7 +32,7 @@ extension ConfinementRequest {
         try takeNetwork(request, details)
         takeResources(request.resources)
         readOnly = request.readOnlyRoot
-        volumes = try details.mounts.map { mount throws(EngineError) in try VolumeRequest(mount, engine.root) }
+        volumes = try details.mounts.map { mount throws(EngineError) in try VolumeRequest(mount, engine.root, hasMaps: request.security.userNamespace != "host") }
         sysctls = request.security.sysctls
         user = try Self.payloadUser(details)
         generatedFiles = [
@@ -112,11 +112,13 @@ extension ConfinementRequest {
 
     /// The user as far as numbers say it; names are looked up inside the root by the runtime.
     private static func payloadUser(_ details: ContainerDetails) throws(EngineError) -> PayloadUser? {
-        let groups = try details.request.security.addGroups.map { text throws(EngineError) in
-            guard let group = UInt32(text) else {
-                throw EngineError("--group-add \(text): a group is added by its number here", remedy: "look it up in the image's /etc/group")
+        // Names are the image's: the runtime looks them up inside the root (rule R9).
+        var groups: [UInt32] = []
+        for text in details.request.security.addGroups {
+            if text.isEmpty || text.contains(":") || text.utf8.contains(0) {
+                throw EngineError("invalid group: '\(text)' in --group-add", remedy: "name one group, or give its number")
             }
-            return group
+            if let number = UInt32(text) { groups.append(number) }
         }
         let parts = details.user.split(separator: ":", omittingEmptySubsequences: false)
         guard let uid = parts.first.flatMap({ UInt32($0) }) else {
@@ -127,7 +129,8 @@ extension ConfinementRequest {
 }
 
 extension VolumeRequest {
-    init(_ mount: MountRequest, _ root: StateRoot) throws(EngineError) {
+    /// - Parameter hasMaps: the container has a user namespace, and so IDs that are not the host's.
+    init(_ mount: MountRequest, _ root: StateRoot, hasMaps: Bool) throws(EngineError) {
         let source: Source =
             switch mount.source {
             case .bind(let path): .bind(path)
@@ -138,7 +141,7 @@ extension VolumeRequest {
             source: source, destination: mount.destination, readOnly: mount.readOnly, noExec: mount.options.contains("noexec"),
             recursive: true, propagation: Propagation(rawValue: mount.propagation) ?? .rprivate,
             // A rootful container's range is its own: files of a volume keep the image's IDs and are shifted on the way.
-            idmap: mount.idMapped || (mount.type == "volume" && root.isRootful))
+            idmap: mount.idMapped || (mount.type == "volume" && root.isRootful && hasMaps))
     }
 }
 

@@ -1,5 +1,4 @@
 import Glibc
-import ImageStore
 import LinuxKernel
 import OCISpec
 
@@ -14,7 +13,7 @@ extension ContainerAssembly {
             case .bind(let path):
                 try prepareBind(mount, path)
                 if mount.changeOwner { try changeOwner(of: path, spec) } else if let note = try ownerNote(mount, path, spec) { notes.append(note) }
-            case .volume(let name?): try prepareVolume(name, mount, owner: owner)
+            case .volume(let name?): try engine.makeVolume(name, owner: engine.root.isRootful ? 0 : owner)
             case .volume(nil), .tmpfs: break
             }
         }
@@ -75,21 +74,5 @@ extension ContainerAssembly {
     private static func host(_ id: UInt32, _ maps: [RuntimeSpec.IDMapping]?) -> UInt32 {
         guard let maps else { return id }
         return maps.first { id >= $0.containerID && id - $0.containerID < $0.size }.map { $0.hostID + (id - $0.containerID) } ?? id
-    }
-
-    // MARK: Volumes
-
-    /// Makes a volume that does not exist yet, and fills it with what the image has in its place.
-    private func prepareVolume(_ name: String, _ mount: MountRequest, owner: UInt32) throws(EngineError) {
-        let data = engine.root.volumeData(name)
-        if access(data, F_OK) == 0 { return }
-        do {
-            let parent = engine.root.volumes + "/" + name
-            if mkdir(parent, 0o700) != 0, errno != EEXIST { throw KernelError.last("mkdir", parent) }
-            // Rootful volumes keep the image's own IDs, as layers do, and are shifted when they are mounted.
-            try TreeOperations().makeOverlayDirectories([data], owner: engine.root.isRootful ? 0 : owner)
-        } catch {
-            throw EngineError("volume \(name) cannot be made: \(error)")
-        }
     }
 }

@@ -104,7 +104,7 @@ struct ContainerAssembly {
         let overlay = OverlayRoot(
             lowerDirectories: image.layers, upperDirectory: directory.upper, workDirectory: directory.work,
             stageDirectory: directory.stage, idmapLowers: engine.root.isRootful && request.security.userNamespace != "host")
-        return BundleDetails(
+        var bundle = BundleDetails(
             arguments: details.arguments, environment: details.environment, workingDirectory: details.workingDirectory,
             terminal: request.terminal,
             consoleSize: request.terminal ? TerminalWindow.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil,
@@ -113,6 +113,9 @@ struct ContainerAssembly {
             cgroupsPath: details.request.security.cgroupPath(of: record.id), annotations: request.annotations,
             pastaPath: details.network == .outbound ? try PastaProgram.locate() : "", dnsForwardAddress: files.dnsForwardAddress,
             cgroupRequired: engine.root.isRootful && requiresControlGroup)
+        bundle.groupNames = request.security.addGroups.filter { UInt32($0) == nil }
+        bundle.filledVolumes = details.mounts.filter { $0.type == "volume" && !$0.noCopy }.map(\.destination)
+        return bundle
     }
 
     /// What the monitor runs when the container has ended and no client is there to remove it.
@@ -135,7 +138,7 @@ struct ContainerAssembly {
                 try file.writeAll(Array(text.utf8))
                 let raw = file.rawValue
                 try retrying("fchmod", path) { fchmod(raw, 0o644) }
-                // Container root may change them, as everywhere else. A user cannot give them away; there they stay readable.
+                // Container root may change them, as everywhere else. What a user cannot give away goes with the writable layer.
                 if engine.root.isRootful { try retrying("fchown", path) { fchown(raw, owner, owner) } }
                 try file.close()
             }
@@ -146,7 +149,9 @@ struct ContainerAssembly {
 
     private func writeLayer(owner: UInt32) throws(EngineError) {
         do {
-            try TreeOperations().makeOverlayDirectories([directory.writable, directory.upper, directory.work], owner: owner)
+            try TreeOperations().makeOverlayDirectories(
+                [directory.writable, directory.upper, directory.work], owner: owner,
+                giving: engine.root.isRootful ? [] : [directory.hosts, directory.hostname, directory.resolver])
         } catch {
             throw EngineError("the writable layer cannot be made: \(error)")
         }

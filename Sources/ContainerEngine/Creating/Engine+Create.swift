@@ -90,9 +90,16 @@ extension Engine {
             details.network = try Self.networkOfLevel(request.security.level)
         }
         details.ports = try Self.ports(request, details)
-        details.mounts = request.mounts
+        details.mounts = request.mounts + Self.imageVolumes(details)
         details.rangeIsShared = !root.isRootful && request.security.uidMaps.isEmpty && request.security.userNamespace != "host"
         return details
+    }
+
+    /// Anonymous volumes for what the image declares as VOLUME, where the user mounts nothing.
+    private static func imageVolumes(_ details: ContainerDetails) -> [MountRequest] {
+        let taken = Set(details.request.mounts.map(\.destination))
+        let wanted = Set(details.imageVolumes.filter { $0.hasPrefix("/") && !$0.utf8.contains(0) }.map { normalised($0) })
+        return wanted.subtracting(taken).subtracting(["/"]).sorted().map { MountRequest(source: .volume(nil), destination: $0) }
     }
 
     private func makeDirectory(_ directory: ContainerDirectory) throws(EngineError) -> ContainerLock {

@@ -36,7 +36,7 @@ extension Engine {
     /// - Throws: `EngineError` when it cannot be read or is for another platform.
     public func resolveImage(_ request: RunRequest) throws(EngineError) -> (image: ResolvedImage, hold: StoreHold)? {
         do {
-            let store = try ImageStore(root: root.images)
+            let store = try root.imageStore(warn: warn)
             let hold = try store.hold()
             let stored: StoredImage
             do {

@@ -27,7 +27,7 @@ extension Engine {
     ///
     /// - Throws: `EngineError`; returns only when detached.
     public func exec(_ reference: String, _ request: ExecRequest) throws(EngineError) {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         let name = container.record.name
         guard case .running(_, let paused) = container.status else {
             throw EngineError("container \(container.record.id) is not running", code: .failure)
@@ -118,7 +118,8 @@ extension RuntimeSpec.Process {
         let name = parts.first.map(String.init) ?? ""
         let isRoot = name == "root" || UInt32(name) == 0
         user = RuntimeSpec.User(
-            uid: UInt32(name) ?? (isRoot ? 0 : 1), gid: parts.count > 1 ? UInt32(parts[1]) ?? 0 : 0, umask: user?.umask)
+            uid: UInt32(name) ?? (isRoot ? 0 : 1), gid: parts.count > 1 ? UInt32(parts[1]) ?? 0 : 0, umask: user?.umask,
+            additionalGids: user?.additionalGids)
         capabilities = RuntimeSpec.Capabilities(
             bounding: bounding, effective: isRoot ? bounding : [], inheritable: [], permitted: isRoot ? bounding : [], ambient: [])
     }

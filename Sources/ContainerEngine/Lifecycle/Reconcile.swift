@@ -7,11 +7,24 @@ import OCISpec
 /// Reconciliation: what a killed command, monitor or machine left behind is found by its free lock, and taken away or
 /// listed as what it is.
 extension Engine {
-    /// The container with its true status; nil when it turned out to be a leftover that is now gone.
+    /// The container with its true status, `damaged` where that cannot be found out; nil when it turned out to be a leftover
+    /// that is now gone.
+    ///
+    /// - Throws: `EngineError` when the database cannot be used.
+    func settled(_ record: ContainerRecord) throws(EngineError) -> Container? {
+        do throws(EngineError) {
+            return try reconciled(record)
+        } catch {
+            // The row may have gone meanwhile; a database that fails fails here as well.
+            guard let current = try database.container(id: record.id) else { return nil }
+            return Container(record: current, directory: root.container(record.id), status: .damaged(error.summary))
+        }
+    }
+
     ///
     /// A row claims something only together with its lock: a command that creates or a monitor that runs holds it. A row
     /// that claims to be at work while its lock is free is a leftover.
-    func settled(_ record: ContainerRecord) throws(EngineError) -> Container? {
+    private func reconciled(_ record: ContainerRecord) throws(EngineError) -> Container? {
         let directory = root.container(record.id)
         switch record.phase {
         case .created: return Container(record: record, directory: directory, status: .created)
@@ -20,7 +33,12 @@ extension Engine {
         default: break
         }
         // An ended container keeps its state file; only one that should be removed is of interest then.
-        let found = try status(of: record, directory)
+        let found: ContainerStatus
+        do throws(EngineError) {
+            found = try status(of: record, directory)
+        } catch {
+            found = .damaged(error.summary)
+        }
         if case .exited = found, !record.autoRemove { return Container(record: record, directory: directory, status: found) }
         do {
             guard let lock = try ContainerLock.take(directory.lock) else {
@@ -30,7 +48,7 @@ extension Engine {
         } catch let error as KernelError {
             // Without directory or lock file nobody can be at work on it, unless the row is so new that both are still to come.
             guard error.errno == ENOENT else { throw EngineError("\(directory.lock) cannot be locked: \(error)") }
-            return try settleUnlocked(record, directory)
+            return try settleUnlocked(record, directory, found)
         } catch let error as EngineError {
             throw error
         } catch {
@@ -51,7 +69,14 @@ extension Engine {
             return nil
         case .started, .launching: break
         }
-        let state = try RuntimeState.load(directory.state)
+        let state: RuntimeState?
+        do throws(EngineError) {
+            state = try RuntimeState.load(directory.state)
+        } catch {
+            // Nothing has to be known of what goes anyway.
+            guard current.autoRemove else { throw error }
+            state = nil
+        }
         if let state, state.status == .exited {
             if current.autoRemove {
                 try erase(current)
@@ -80,7 +105,11 @@ extension Engine {
 
     /// A row without a lock file. The row is written first, then the directory: for a moment that is how a live `create`
     /// looks. It is given a second.
-    private func settleUnlocked(_ record: ContainerRecord, _ directory: ContainerDirectory) throws(EngineError) -> Container? {
+    private func settleUnlocked(
+        _ record: ContainerRecord, _ directory: ContainerDirectory, _ found: ContainerStatus
+    ) throws(EngineError) -> Container? {
+        // Only one who runs has a state that says so: its lock file was taken from under it.
+        if found.isRunning { throw EngineError("\(directory.lock) is missing") }
         let age = nanosecondsNow() - record.created
         if record.phase == .creating || record.phase == .launching, age >= 0, age < 1_000_000_000 {
             return Container(record: record, directory: directory, status: .creating)
@@ -110,7 +139,12 @@ extension Engine {
     /// The cgroups that the container was to have and that exist: a monitor that died between making them and writing its
     /// state has left them without a word. The row knows their names; the bundle may be incomplete, or changed since.
     private func plannedGroups(_ record: ContainerRecord) throws(EngineError) -> [String] {
-        let path = try ContainerDetails(decoding: record.details, of: record.name).request.security.cgroupPath(of: record.id)
+        let path: String
+        do throws(EngineError) {
+            path = try ContainerDetails(decoding: record.details, of: record.name).request.security.cgroupPath(of: record.id)
+        } catch {
+            path = SecurityRequest().cgroupPath(of: record.id)
+        }
         do {
             return try GroupManager.candidates(cgroupsPath: path, rootless: !root.isRootful).filter { access($0, F_OK) == 0 }
         } catch {
@@ -200,10 +234,10 @@ extension Engine {
                 guard let lock = try ContainerLock.take(root.container(name).lock) else { continue }
                 try removeTree(root.container(name).path)
                 _ = consume lock
-            } catch let error as KernelError where error.errno == ENOENT {
+            } catch let error as KernelError where error.errno == ENOENT || error.errno == ENOTDIR {
                 try removeTree(root.container(name).path)
             } catch {
-                throw EngineError("\(root.containers)/\(name): \(error)")
+                warn("\(root.containers)/\(name) belongs to no container: \(error); remove it")
             }
         }
     }

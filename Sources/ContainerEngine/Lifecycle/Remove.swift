@@ -12,7 +12,14 @@ extension Engine {
         try removeTree(root.container(record.id).path)
         let orphans = volumes && record.hasVolumes ? try database.anonymousVolumes(onlyOf: record.id) : []
         try database.delete(record.id)
-        for volume in orphans { try removeVolume(volume) }
+        for volume in orphans {
+            do throws(EngineError) {
+                try removeVolume(volume)
+            } catch {
+                // Another command may be faster.
+                if error != .noSuchVolume(volume) { throw error }
+            }
+        }
     }
 
     /// `rm`: removes a container that does not run; with `force` it is killed first.
@@ -21,6 +28,8 @@ extension Engine {
     public func remove(_ reference: String, force: Bool, volumes: Bool) throws(EngineError) {
         let container = try container(reference)
         let name = container.record.name
+        if !force { try container.checkIntact() }
+        if force, isDamaged(container) { return try removeDamaged(container, volumes: volumes) }
         if container.status.isRunning {
             let word = container.status.word
             guard force else {
@@ -51,6 +60,56 @@ extension Engine {
         return true
     }
 
+    /// Whether the usual way would fail: the state says nothing, or what should be the lock file is none.
+    private func isDamaged(_ container: Container) -> Bool {
+        switch container.status {
+        // On its way, or running without the file that would say so.
+        case .damaged, .creating: return true
+        default: break
+        }
+        do {
+            let _: Bool = try ContainerLock.isHeld(container.directory.lock)
+            return false
+        } catch {
+            return true
+        }
+    }
+
+    /// Removes a container of which nothing but its row can be relied on: its monitor is found by its command line, and
+    /// everything in it ends with that.
+    private func removeDamaged(_ container: Container, volumes: Bool) throws(EngineError) {
+        try killMonitors(of: container)
+        try killLeftovers(nil, container.record)
+        let lock: ContainerLock?
+        do throws(EngineError) {
+            lock = try takeLock(container, waiting: 2_000)
+        } catch {
+            // What should be a lock file is none: nobody can hold it.
+            return try erase(container.record, volumes: volumes || container.record.autoRemove)
+        }
+        guard let lock else {
+            throw EngineError("cannot remove container \"/\(container.record.name)\": another command is working on it", code: .failure)
+        }
+        try erase(container.record, volumes: volumes || container.record.autoRemove)
+        _ = consume lock
+    }
+
+    /// Ends every monitor that serves the container. A process that only calls itself so ends itself.
+    private func killMonitors(of container: Container) throws(EngineError) {
+        let wanted = Array("coffer-runtime\0monitor\0--bundle\0\(container.directory.path)\0".utf8)
+        do {
+            for pid in try Processes.all() {
+                guard try Processes.commandLine(of: pid)?.starts(with: wanted) ?? false else { continue }
+                let process = try Processes.open(pid)
+                // The descriptor holds the process; only now is the command line that of the process we would signal.
+                guard try Processes.commandLine(of: pid)?.starts(with: wanted) ?? false else { continue }
+                try Processes.signal(process, SIGKILL)
+            }
+        } catch {
+            if error.errno != ESRCH { throw EngineError("the monitor of container \(container.record.name) cannot be ended: \(error)") }
+        }
+    }
+
     private func eraseLocked(_ container: Container, volumes: Bool) throws(EngineError) {
         let name = container.record.name
         guard let lock = try takeLock(container, waiting: 10_000) else {
@@ -74,12 +133,6 @@ extension Engine {
             if error.errno == ENOENT { throw .noSuchContainer(container.record.name) }
             throw EngineError("\(container.directory.lock) cannot be locked: \(error.reason)")
         }
-    }
-
-    /// Removes a volume's directory and its row.
-    func removeVolume(_ name: String) throws(EngineError) {
-        try removeTree(root.volumes + "/" + name)
-        try database.deleteVolume(name)
     }
 
     /// Removes a tree of the engine.

@@ -1,6 +1,7 @@
 import Glibc
 import LaunchPlan
 import LinuxKernel
+import OCISpec
 
 /// How a foreground client is connected to a container.
 public struct AttachSettings: Sendable, Equatable {
@@ -51,12 +52,12 @@ extension Engine {
     ///
     /// - Parameter attach: stay connected until it ends; nil returns as soon as it runs.
     public func start(_ reference: String, attach: AttachSettings?) throws(EngineError) -> ForegroundEnd? {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         switch container.status {
         case .running:
             guard let attach else { return nil }
             return try self.attach(container, attach)
-        case .creating, .removing:
+        case .creating, .removing, .damaged:
             throw EngineError("container \(container.record.name) is being worked on by another command", code: .failure)
         case .created, .exited, .lost: break
         }
@@ -64,11 +65,26 @@ extension Engine {
         guard let lock = try takeLock(container, waiting: 2_000) else {
             throw EngineError("container \(container.record.name) is being worked on by another command", code: .failure)
         }
+        if container.status != .created { try stopFilling(container) }
         // What the last run left would be taken for what this one says.
         unlink(container.directory.state)
         unlink(container.directory.attachSocket)
         try database.setPhase(.started, of: container.record.id)
         return try launch(container.record, lock: lock, attach: attach, removesOnFailure: false)
+    }
+
+    /// A volume is filled for a container's first start: what its program has emptied since stays empty.
+    private func stopFilling(_ container: Container) throws(EngineError) {
+        guard var bundle = try BundleFiles.load(BundleExtension.self, container.directory.bundleExtension),
+            bundle.filledVolumes != nil
+        else { return }
+        bundle.filledVolumes = nil
+        let bytes = try JSONBytes.encode(bundle)
+        do {
+            try replaceFile(container.directory.bundleExtension, with: bytes)
+        } catch {
+            throw EngineError("the container's configuration cannot be written: \(error)", remedy: Self.remedy(error))
+        }
     }
 
     /// Runs the monitor for a container whose lock is held, and waits until it runs or, attached, until it ends.
@@ -145,7 +161,7 @@ extension Engine {
     ///
     /// - Throws: `EngineError` when it does not run.
     public func attach(_ reference: String, _ settings: AttachSettings) throws(EngineError) -> ForegroundEnd {
-        try attach(try container(reference), settings)
+        try attach(try intactContainer(reference), settings)
     }
 
     func attach(_ container: Container, _ settings: AttachSettings) throws(EngineError) -> ForegroundEnd {

@@ -12,7 +12,7 @@ extension Engine {
     ///   - timeout: seconds; -1 waits for ever; nil is what the container was created with.
     ///   - signal: nil is what the container was created with.
     public func stop(_ reference: String, timeout: Int?, signal: Signal?) throws(EngineError) {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         guard container.status.isRunning else { return }
         let details = try ContainerDetails(decoding: container.record.details, of: container.record.name)
         let configured = try? Signal(parsing: details.stopSignal)
@@ -81,7 +81,7 @@ extension Engine {
 
     /// `kill`: sends a signal to the first program of a container that runs.
     public func kill(_ reference: String, signal: Signal) throws(EngineError) {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         guard case .running(let state, _) = container.status else {
             throw EngineError("cannot kill container: \(reference): container \(container.record.id) is not running", code: .failure)
         }
@@ -99,7 +99,7 @@ extension Engine {
 
     /// `pause` and `unpause`: freezes or thaws every process of a container.
     public func setPaused(_ paused: Bool, _ reference: String) throws(EngineError) {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         let name = container.record.name
         guard case .running(let state, let isPaused) = container.status else {
             throw EngineError("container \(container.record.id) is not running", code: .failure)
@@ -122,7 +122,7 @@ extension Engine {
 
     /// `wait`: the exit code, once the container has ended.
     public func wait(_ reference: String) throws(EngineError) -> Int32 {
-        var container = try container(reference)
+        var container = try intactContainer(reference)
         if container.status.isRunning {
             do {
                 let socket = try MonitorConnection.open(container.directory)

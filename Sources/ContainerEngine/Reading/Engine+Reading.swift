@@ -6,7 +6,7 @@ extension Engine {
     ///
     /// - Parameter emit: gets each text, and whether it went to standard error; false stops.
     public func logs(of reference: String, _ query: LogQuery, emit: @escaping (String, Bool) -> Bool) throws(EngineError) {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         let details = try ContainerDetails(decoding: container.record.details, of: container.record.name)
         if details.request.logDriver == .none {
             throw EngineError(
@@ -17,7 +17,7 @@ extension Engine {
 
     /// `port`: "80/tcp -> 127.0.0.1:8080" for each published port, or the bindings of one.
     public func publishedPorts(of reference: String, port: String?) throws(EngineError) -> [String] {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         let details = try ContainerDetails(decoding: container.record.details, of: container.record.name)
         guard container.status.isRunning else { return [] }
         var lines: [String] = []
@@ -44,7 +44,7 @@ extension Engine {
 extension Engine {
     /// `diff`: what the container changed against its image, sorted by path.
     public func changes(of reference: String) throws(EngineError) -> [TreeChange] {
-        let container = try container(reference)
+        let container = try intactContainer(reference)
         guard case .overlay(let overlay) = try BundleFiles.load(BundleExtension.self, container.directory.bundleExtension)?.root else {
             throw EngineError("container \(container.record.name) has no writable layer", code: .failure)
         }

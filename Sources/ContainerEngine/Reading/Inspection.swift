@@ -13,6 +13,7 @@ public struct Inspection: Sendable {
 
     /// - Throws: `EngineError` when what is stored of the container cannot be read.
     public init(_ container: Engine.Container, in root: StateRoot) throws(EngineError) {
+        try container.checkIntact()
         self.container = container
         self.root = root
         details = try ContainerDetails(decoding: container.record.details, of: container.record.name)

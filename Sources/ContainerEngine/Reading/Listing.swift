@@ -9,7 +9,7 @@ public struct ContainerListing: Sendable, Equatable {
     public let command: String
     public let created: Timestamp
     public let status: String
-    /// created, running, paused, exited, removing.
+    /// created, running, paused, exited, removing, dead.
     public let state: String
     public let ports: String
     public let name: String
@@ -24,9 +24,10 @@ public struct ContainerListing: Sendable, Equatable {
     public var exposure = ""
 
     /// - Parameter now: the moment that durations are counted to.
-    public init(_ container: Engine.Container, now: Timestamp = .now) throws(EngineError) {
+    public init(_ container: Engine.Container, now: Timestamp = .now) {
         let record = container.record
-        let details = try ContainerDetails(decoding: record.details, of: record.name)
+        // Of a damaged container the row's columns are shown; what else is wrong with it has been said (`containers`).
+        let details = container.details ?? ContainerDetails(request: RunRequest(image: record.image))
         id = record.id
         image = record.image
         command = details.arguments.joined(separator: " ")
@@ -62,6 +63,7 @@ public enum StatusText {
         case .exited(let state):
             return "Exited (\(state.exitCode)) " + HumanUnits.since(Timestamp(nanoseconds: state.finishedAt), now: now)
         case .lost: return "Exited (monitor lost, code unknown)"
+        case .damaged: return "Dead"
         }
     }
 }

@@ -13,14 +13,17 @@ public enum ContainerStatus: Sendable, Equatable {
     /// Its monitor died: everything in it was killed with it, and nobody saw an exit code.
     case lost(RuntimeState?, at: Int64)
     case removing
+    /// What is stored of it cannot be read, for the reason given: it can only be removed (`rm -f`).
+    case damaged(String)
 
-    /// Docker's word: created, running, paused, exited, removing.
+    /// Docker's word: created, running, paused, exited, removing, dead.
     public var word: String {
         switch self {
         case .creating, .created: "created"
         case .running(_, let paused): paused ? "paused" : "running"
         case .exited, .lost: "exited"
         case .removing: "removing"
+        case .damaged: "dead"
         }
     }
 
@@ -30,7 +33,7 @@ public enum ContainerStatus: Sendable, Equatable {
         switch self {
         case .running(let state, _), .exited(let state): state
         case .lost(let state, _): state
-        case .creating, .created, .removing: nil
+        case .creating, .created, .removing, .damaged: nil
         }
     }
 

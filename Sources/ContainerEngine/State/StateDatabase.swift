@@ -7,7 +7,7 @@ import SQLite
 /// failure either, and directories without a row are swept by reconciliation.
 public struct StateDatabase {
     /// Raised with every change of the tables.
-    static let schemaVersion = 1
+    static let schemaVersion = 2
     /// Milliseconds that a command waits for another one's transaction; each takes about a millisecond.
     private static let busyTimeout: Int32 = 20_000
     private let connection: SQLiteConnection
@@ -28,7 +28,13 @@ public struct StateDatabase {
     }
 
     private static func failed(_ error: any Error, _ path: String) -> EngineError {
-        EngineError("state database \(path): \(error)", remedy: "check free space and permissions of its directory")
+        // SQLITE_CORRUPT and SQLITE_NOTADB, in the low byte of an extended code.
+        if let failure = error as? SQLiteError, [11, 26].contains(failure.code & 0xff) {
+            return EngineError(
+                "state database \(path) is damaged: \(error)",
+                remedy: "restore it from a copy; or move it and its -wal and -shm files away, which forgets all containers and removes their files")
+        }
+        return EngineError("state database \(path): \(error)", remedy: "check free space and permissions of its directory")
     }
 
     private static func migrate(_ connection: SQLiteConnection, _ path: String) throws {
@@ -42,7 +48,9 @@ public struct StateDatabase {
         try connection.execute(script: "PRAGMA journal_mode = WAL")
         try connection.transaction(.writing) { database in
             // Another command may have been faster between the look and the lock.
-            if try Self.version(database) < 1 { try database.execute(script: schema1) }
+            let version = try Self.version(database)
+            if version < 1 { try database.execute(script: schema1) }
+            if version < 2 { try database.execute(script: schema2) }
         }
     }
 
@@ -69,6 +77,11 @@ public struct StateDatabase {
             PRIMARY KEY (volume, container)
         ) STRICT;
         PRAGMA user_version = 1;
+        """
+
+    private static let schema2 = """
+        ALTER TABLE volumes ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+        PRAGMA user_version = 2;
         """
 
     /// Runs `body` in one transaction that writes; other writers wait.

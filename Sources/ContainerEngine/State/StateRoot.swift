@@ -1,5 +1,7 @@
 import Glibc
+import ImageStore
 import LinuxKernel
+import OCISpec
 
 /// Where the engine keeps everything: one directory, readable by its owner only.
 public struct StateRoot: Sendable, Equatable {
@@ -62,6 +64,30 @@ public struct StateRoot: Sendable, Equatable {
         for directory in [path, cache, volumes, images, containers] where mkdir(directory, 0o700) != 0 && errno != EEXIST {
             throw unusable(KernelError.last("mkdir", directory))
         }
+    }
+
+    /// The store of images, with what it must know of the containers.
+    ///
+    /// - Throws: `ImageStoreError` when it cannot be opened or made.
+    public func imageStore(warn: @escaping @Sendable (String) -> Void) throws -> ImageStore {
+        try ImageStore(root: images, surroundings: StoreSurroundings(warn: warn, layersInUse: { try layersInUse() }))
+    }
+
+    /// The lower directories of all containers, by their bundles.
+    private func layersInUse() throws(EngineError) -> Set<String> {
+        var result = Set<String>()
+        guard let stream = opendir(containers) else {
+            throw EngineError("\(containers) cannot be read: \(KernelError.last("opendir").reason)")
+        }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            guard name.utf8.count == 64 else { continue }
+            // A container that is being made has no bundle yet; whoever makes it holds the store (`StoreHold`).
+            guard let bundle = try BundleFiles.load(BundleExtension.self, container(name).bundleExtension) else { continue }
+            if case .overlay(let overlay) = bundle.root { result.formUnion(overlay.lowerDirectories) }
+        }
+        return result
     }
 
     private func unusable(_ cause: KernelError) -> EngineError {

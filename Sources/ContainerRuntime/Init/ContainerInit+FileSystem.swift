@@ -89,7 +89,11 @@ extension ContainerInit {
         }
         try performing(.mount, "mounting on \(mount.destination)") {
             let target = try mountPoint(mount.destination, directory: prepared.treeIsDirectory[index] ?? true)
+            if mount.copyUp { try fill(tree, from: target, mount.destination) }
             try Mounts.attach(tree, on: target)
+            if mount.copyUp, mount.setAttributes & MountAttributes.readOnly.rawValue != 0 {
+                try Mounts.setAttributes(tree, set: .readOnly, recursive: true)
+            }
         }
     }
 

@@ -13,8 +13,8 @@ extension ContainerInit {
             case .numeric(let uid, let gid, let groups, let umask):
                 identity = ResolvedIdentity(uid: uid, gid: gid, additionalGroups: groups, home: nil, umask: umask)
                 identity.home = try UserDatabase.home(of: uid, in: root)
-            case .named(let text, let groups, let umask):
-                identity = try UserDatabase.resolve(text, additionalGroups: groups, in: root)
+            case .named(let text, let groups, let names, let umask):
+                identity = try UserDatabase.resolve(text, additionalGroups: groups, groupNames: names, in: root)
                 identity.umask = umask
             }
         }

@@ -7,11 +7,11 @@ import LinuxKernel
 enum UserDatabase {
     private static let sizeLimit = 1 << 20
 
-    /// Resolves "user[:group]", names or numbers.
+    /// Resolves "user[:group]", names or numbers, and the groups that `--group-add` named.
     ///
     /// - Source: docker-run(1), `--user`. Numbers are decimal, at most 4294967294, no sign, no space (CVE-2016-3697, CVE-2024-40635).
     static func resolve(
-        _ text: String, additionalGroups: [UInt32], in root: borrowing RootDirectory
+        _ text: String, additionalGroups: [UInt32], groupNames: [String] = [], in root: borrowing RootDirectory
     ) throws -> ResolvedIdentity {
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         let userText = parts[0]
@@ -45,6 +45,10 @@ enum UserDatabase {
                 let id = try number(entry[2], "group", text)
                 if id != identity.gid, !identity.additionalGroups.contains(id) { identity.additionalGroups.append(id) }
             }
+        }
+        for name in groupNames {
+            let id = try groupID(name[...], groups, name)
+            if id != identity.gid, !identity.additionalGroups.contains(id) { identity.additionalGroups.append(id) }
         }
         return identity
     }

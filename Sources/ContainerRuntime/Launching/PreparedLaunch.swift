@@ -151,7 +151,8 @@ struct LaunchPreparation {
             try cloneSource(path, recursive: recursive)
         }
         prepared.treeIsDirectory[index] = try tree.status().st_mode & S_IFMT == S_IFDIR
-        let set = MountAttributes(rawValue: mount.setAttributes)
+        // A volume that is still to be filled becomes read-only after that.
+        let set = MountAttributes(rawValue: mount.copyUp ? mount.setAttributes & ~MountAttributes.readOnly.rawValue : mount.setAttributes)
         let clear = MountAttributes(rawValue: mount.clearAttributes)
         try performing(.mount, "mount options of \(mount.destination)") {
             if !set.isEmpty {

@@ -12,7 +12,9 @@ extension LaunchPlanner {
         }
         var steps: [LaunchStep] = [.root(try root(spec, ext, facts))]
         for mount in spec.mounts ?? [] {
-            if let step = try mountStep(mount, linux, facts) { steps.append(.mount(step)) }
+            guard var step = try mountStep(mount, linux, facts) else { continue }
+            if case .bind = step.source, ext?.filledVolumes?.contains(step.destination) ?? false { step.copyUp = true }
+            steps.append(.mount(step))
         }
         let hasDev = (spec.mounts ?? []).contains { $0.destination == "/dev" }
         if hasDev {

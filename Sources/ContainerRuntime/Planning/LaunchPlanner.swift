@@ -170,8 +170,11 @@ public enum LaunchPlanner {
             throw PlanError("process.user has the ID 4294967295, which is none: IDs end at 4294967294")
         }
         let identity: LaunchStep
+        let groupNames = ext?.groupNames ?? []
         if let name = ext?.userSpec, !name.isEmpty {
-            identity = .identity(.named(name, additionalGroups: groups, umask: user.umask))
+            identity = .identity(.named(name, additionalGroups: groups, groupNames: groupNames, umask: user.umask))
+        } else if !groupNames.isEmpty {
+            identity = .identity(.named("\(user.uid):\(user.gid)", additionalGroups: groups, groupNames: groupNames, umask: user.umask))
         } else {
             identity = .identity(.numeric(uid: user.uid, gid: user.gid, additionalGroups: groups, umask: user.umask))
         }

@@ -18,12 +18,17 @@ extension ImageStore {
         } catch let error as KernelError {
             guard error.errno == ENOENT else { throw ImageStoreError.failed(error, "read \(indexPath)") }
             return Index(manifests: [])
+        } catch ImageStoreError.badDocument(let name, let reason) {
+            throw ImageStoreError.badDocument(
+                name, reason: "\(reason); it lists all images: move it away, and pull or load them again (containers stay as they are)")
         }
     }
 
     /// Call it under `locked`.
     func writeIndex(_ index: Index) throws {
-        try storing("write \(indexPath)") { try replaceFile(indexPath, with: try StrictJSONEncoder().encode(index)) }
+        try storing("write \(indexPath)") {
+            try replaceFile(indexPath, with: try StrictJSONEncoder().encode(index), durably: true)
+        }
     }
 
     /// The name that an entry gives to its manifest.

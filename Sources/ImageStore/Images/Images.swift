@@ -16,19 +16,11 @@ extension ImageStore {
         manifest: Descriptor, references: [ImageReference], repositoryDigest: Digest? = nil
     ) throws -> StoredImage {
         let document = try loadManifest(manifest)
-        for blob in [document.config] + document.layers where !contains(blob.digest) {
+        for blob in [document.config] + document.layers where !contains(blob) {
             throw ImageStoreError.missingBlob(blob.digest)
         }
         let configuration = try configuration(of: document)
-        // On the disk before the index names them: an index that names an unreadable document would be of no use after a
-        // crash of the machine. A damaged layer blob is noticed by its digest and can be pulled again.
-        for digest in [manifest.digest, document.config.digest] {
-            try storing("write the blob \(digest)") {
-                let file = try openBlob(digest)
-                let raw = file.rawValue
-                try retrying("fdatasync") { fdatasync(raw) }
-            }
-        }
+        try makeDurable([manifest.digest, document.config.digest], configuration.rootfs.diffIDs)
         try locked {
             var index = try readIndex()
             let names = Set(references.filter { $0.tag != nil }.map(\.taggedName))
@@ -61,12 +53,22 @@ extension ImageStore {
         return try image(of: manifest, entries: try readIndex().manifests)
     }
 
-    /// All images, each once, newest first.
+    /// All images, each once, newest first. Those that are damaged are left out, with a warning.
     public func images() throws -> [StoredImage] {
         let entries = try readIndex().manifests
         var seen = Set<Digest>()
-        return try entries.filter { seen.insert($0.digest).inserted }.map { try image(of: $0, entries: entries) }
+        return entries.filter { seen.insert($0.digest).inserted }.compactMap { intact($0, entries) }
             .sorted { ($0.configuration.created ?? "") > ($1.configuration.created ?? "") }
+    }
+
+    /// The image of an entry; nil and a warning where it is damaged, so that it does not hide all others.
+    private func intact(_ entry: Descriptor, _ entries: [Descriptor]) -> StoredImage? {
+        do {
+            return try image(of: entry, entries: entries)
+        } catch {
+            surroundings.warn("\(error)")
+            return nil
+        }
     }
 
     /// The image that a user means: a name, a name with digest, a full ID or a prefix of it.
@@ -89,7 +91,7 @@ extension ImageStore {
     }
 
     /// The entry of the index that a name, or a name with a digest, points to.
-    private func entry(named text: String, _ entries: [Descriptor]) throws -> Descriptor? {
+    func entry(named text: String, _ entries: [Descriptor]) throws -> Descriptor? {
         let reference: ImageReference
         do { reference = try ImageReference(parsing: text) } catch { return nil }
         if let digest = reference.digest {
@@ -118,12 +120,12 @@ extension ImageStore {
             lines.append(
                 HistoryLine(
                     created: entry.created, createdBy: entry.createdBy ?? "", comment: entry.comment ?? "",
-                    size: try layer.map { try layerSize($0.blob, $0.diffID) } ?? 0, diffID: layer?.diffID))
+                    size: layer.map { layerSize($0.blob, $0.diffID) } ?? 0, diffID: layer?.diffID))
         }
         for layer in layers {
             lines.append(
                 HistoryLine(
-                    created: nil, createdBy: "", comment: "", size: try layerSize(layer.blob, layer.diffID), diffID: layer.diffID))
+                    created: nil, createdBy: "", comment: "", size: layerSize(layer.blob, layer.diffID), diffID: layer.diffID))
         }
         return lines.reversed()
     }
@@ -162,17 +164,31 @@ extension ImageStore {
     }
 
     /// Everything about the image of one manifest.
+    ///
+    /// - Throws: `ImageStoreError.damagedImage` when a document of it cannot be read.
     func image(of descriptor: Descriptor, entries: [Descriptor]) throws -> StoredImage {
-        let manifest = try loadManifest(descriptor)
-        let configuration = try configuration(of: manifest)
         let own = entries.filter { $0.digest == descriptor.digest }
-        var size: Int64 = 0
-        for (blob, diffID) in zip(manifest.layers, configuration.rootfs.diffIDs) { size += try layerSize(blob, diffID) }
+        let manifest: Manifest
+        let configuration: ImageConfiguration
+        do {
+            manifest = try loadManifest(descriptor)
+            configuration = try self.configuration(of: manifest)
+        } catch {
+            throw ImageStoreError.damagedImage(Self.name(of: descriptor.digest, own), reason: "\(error)")
+        }
+        let size = zip(manifest.layers, configuration.rootfs.diffIDs).reduce(0) { $0 + layerSize($1.0, $1.1) }
         return StoredImage(
             id: manifest.config.digest,
             descriptor: Descriptor(mediaType: descriptor.mediaType, digest: descriptor.digest, size: descriptor.size),
             manifest: manifest, configuration: configuration, references: own.compactMap(Self.reference).sorted(),
             repositoryDigests: Set(own.compactMap { $0.annotations?[StoreAnnotation.repositoryDigest] }).sorted(), size: size)
+    }
+}
+
+extension ImageStore {
+    /// What to call an image of which only its entries are known.
+    static func name(of digest: Digest, _ entries: [Descriptor]) -> String {
+        entries.filter { $0.digest == digest }.compactMap(reference).min()?.familiar ?? digest.description
     }
 }
 

@@ -37,7 +37,7 @@ extension ImageStore {
         guard case .layer(let compression) = blob.mediaType.kind else {
             throw ImageStoreError.unknownMediaType(blob.mediaType.rawValue, of: "layer \(blob.digest)")
         }
-        if access(layerPath(diffID), F_OK) == 0 {
+        if try isExtracted(diffID) {
             progress?(TransferProgress(digest: blob.digest, phase: .exists, completed: blob.size, total: blob.size))
             return
         }
@@ -47,6 +47,20 @@ extension ImageStore {
             try extract(blob, compression, expected: diffID, in: partial, progress: progress)
         }
         progress?(TransferProgress(digest: blob.digest, phase: .done, completed: blob.size, total: blob.size))
+    }
+
+    /// Whether a layer's tree is there. A layer that has lost its tree is taken away, to be extracted again.
+    private func isExtracted(_ diffID: Digest) throws -> Bool {
+        var status = stat()
+        if lstat("\(layerPath(diffID))/root", &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+            if try !isFromLostBoot(diffID) { return true }
+            surroundings.warn("layer \(diffID.short) may not have reached the disk before the machine stopped: extracting it again")
+        } else {
+            if access(layerPath(diffID), F_OK) != 0 { return false }
+            surroundings.warn("layer \(diffID.short) is damaged (its tree is missing): extracting it again")
+        }
+        try discardLayer(named: "\(diffID.algorithm.rawValue)-\(diffID.hex)")
+        return false
     }
 
     /// Extracts a layer whose diffID is not known yet. - Returns: its diffID.
@@ -68,6 +82,7 @@ extension ImageStore {
                 let directory = try FileDescriptor.open(rootDirectory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
                 let extraction = LayerExtraction(
                     program: program, blob: blob, compression: compression, expected: expected, progress: progress)
+                try markVolatile(partial.path)
                 let record = try extraction.run(try openBlob(blob.digest), into: directory)
                 try replaceFile("\(partial.path)/\(LayerRecord.fileName)", with: try StrictJSONEncoder().encode(record))
                 let final = layerPath(record.diffID)
@@ -127,12 +142,13 @@ extension ImageStore {
         try TreeOperations(program: program).remove(doomed)
     }
 
-    /// Bytes of a layer: of its files where it has been extracted, else of the blob.
-    func layerSize(_ blob: Descriptor, _ diffID: Digest) throws -> Int64 {
+    /// Bytes of a layer: of its files where it has been extracted, else of the blob. A record that cannot be read is no
+    /// reason to refuse anything: only this number is in it that anybody asks for.
+    func layerSize(_ blob: Descriptor, _ diffID: Digest) -> Int64 {
         let path = "\(layerPath(diffID))/\(LayerRecord.fileName)"
         do {
             return try Self.decode(LayerRecord.self, from: try readFile(path, limit: 1 << 16), called: path).bytes
-        } catch let error as KernelError where error.errno == ENOENT {
+        } catch {
             return blob.size
         }
     }

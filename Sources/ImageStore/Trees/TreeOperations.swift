@@ -25,8 +25,9 @@ public struct TreeOperations: Sendable {
     ///
     /// - Parameters:
     ///   - owner: the ID as the owner namespace counts: rootless the container root's ID in M, as root the ID itself.
-    public func makeOverlayDirectories(_ directories: [String], owner: UInt32) throws {
-        try perform(.makeDirectories(paths: directories, owner: owner))
+    ///   - files: existing files that get the same owner.
+    public func makeOverlayDirectories(_ directories: [String], owner: UInt32, giving files: [String] = []) throws {
+        try perform(.makeDirectories(paths: directories, owner: owner, files: files))
     }
 
     /// Bytes that a tree occupies on disk; a file with several names counts once.
@@ -82,7 +83,7 @@ public struct TreeChange: Codable, Sendable, Equatable, Comparable {
 
 enum TreeRequest: Codable, Sendable {
     case remove(path: String)
-    case makeDirectories(paths: [String], owner: UInt32)
+    case makeDirectories(paths: [String], owner: UInt32, files: [String])
     case usage(path: String)
     case changes(upper: String, lowers: [String])
 }
@@ -120,7 +121,9 @@ enum TreeProgram {
     static func perform(_ request: TreeRequest) throws -> TreeAnswer {
         switch request {
         case .remove(let path): try remove(path)
-        case .makeDirectories(let paths, let owner): try makeDirectories(paths, owner)
+        case .makeDirectories(let paths, let owner, let files):
+            try makeDirectories(paths, owner)
+            for file in files { try give(file, to: owner) }
         case .usage(let path): return TreeAnswer(bytes: try TreeUsage.bytes(of: try openDirectory(path)))
         case .changes(let upper, let lowers): return TreeAnswer(changes: try UpperChanges.list(upper: upper, lowers: lowers))
         }
@@ -151,6 +154,12 @@ enum TreeProgram {
             let raw = directory.rawValue
             try retrying("fchown", path) { fchown(raw, owner, owner) }
         }
+    }
+
+    private static func give(_ path: String, to owner: UInt32) throws(KernelError) {
+        let place = try TreePlace(path)
+        let (parent, name) = (place.parent.rawValue, place.name)
+        try retrying("fchownat", path) { fchownat(parent, name, owner, owner, AT_SYMLINK_NOFOLLOW) }
     }
 
     static func openDirectory(_ path: String) throws(KernelError) -> FileDescriptor {

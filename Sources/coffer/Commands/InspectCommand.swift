@@ -39,7 +39,7 @@ struct InspectCommand: ParsableCommand {
             }
         }
         do {
-            let store = try ImageStore(root: engine.root.images)
+            let store = try engine.root.imageStore(warn: Invocation.warn)
             return try ImageInspection.document(of: try store.resolve(name), in: store)
         } catch ImageStoreError.noSuchImage where type == nil {
             throw EngineError("No such object: \(name)", code: .failure)

@@ -34,9 +34,9 @@ struct ListCommand: ParsableCommand {
             guard all || limit >= 0 || filter.includesStopped || container.status.isRunning else { continue }
             if let before = bounds.before, container.record.created >= before { continue }
             if let since = bounds.since, container.record.created <= since { continue }
-            var listing = try ContainerListing(container)
+            var listing = ContainerListing(container)
             if let figure = scored?.figure(of: container, engine) { listing.exposure = figure }
-            if size { listing.size = HumanUnits.size(UInt64(max(0, try engine.writableSize(of: container))), precision: 4) }
+            if size { listing.size = sizeText(of: container, engine) }
             if filter.accepts(container, listing) { rows.append(listing) }
             if limit > 0, rows.count == limit { break }
         }
@@ -47,5 +47,14 @@ struct ListCommand: ParsableCommand {
         let values = rows.map { $0.row(truncated: !noTrunc) }
         let shown = size ? ContainerListing.listingWithSize : ContainerListing.listing
         Terminal.write(try shown.render(values, format: format), to: 1)
+    }
+
+    private func sizeText(of container: Engine.Container, _ engine: Engine) -> String {
+        do {
+            return HumanUnits.size(UInt64(max(0, try engine.writableSize(of: container))), precision: 4)
+        } catch {
+            Invocation.warn("\(error)")
+            return "N/A"
+        }
     }
 }

@@ -19,8 +19,10 @@ Result = collections.namedtuple("Result", "code stdout stderr seconds")
 class Context:
     """One test in one world. `coffer` runs the program; everything a test makes is removed when it ends, whichever way."""
 
-    def __init__(self, world):
+    def __init__(self, world, part=(1, 1)):
         self.world = world
+        # Which part of how many of a test that can be divided (`run --part`).
+        self.part = part
         self.cleanups = []
         self.before = Snapshot([world.directory])
 
@@ -151,6 +153,10 @@ class Context:
             except Exception as error:  # whatever it is, the next one must run too
                 problems.append(f"cleanup: {error}")
         problems += self._remove_containers()
+        volumes = self.world.state / "volumes"
+        if volumes.exists() and any(volumes.iterdir()):
+            self.coffer("volume", "prune", "--force", "--all", code=None)
+            problems += [f"left behind: volume {path.name}" for path in volumes.iterdir()]
         left = wait_until(lambda: not Snapshot([self.world.directory]).added_since(self.before), 3)
         if not left:
             problems += [f"left behind: {item}" for item in Snapshot([self.world.directory]).added_since(self.before)]

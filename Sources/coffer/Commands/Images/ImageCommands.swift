@@ -10,7 +10,7 @@ import Rendering
 /// What the commands about images share.
 enum ImageCommands {
     /// The image store of this state root. No database is opened: that is the containers'.
-    static func store() throws -> ImageStore { try told { try ImageStore(root: Invocation.stateRoot().images) } }
+    static func store() throws -> ImageStore { try told { try Invocation.stateRoot().imageStore(warn: Invocation.warn) } }
 
     /// Runs `body`; what an image, a registry or the store refuses becomes one sentence and exit code 1.
     static func told<Value>(_ body: () throws -> Value) throws -> Value {
