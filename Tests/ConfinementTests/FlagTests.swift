@@ -86,6 +86,12 @@ import Testing
         let unmasked = try add("unmask=/proc/kcore:/sys/firmware", "unmask=/proc/sys").confinement
         #expect(!unmasked.maskedPaths.contains("/proc/kcore") && unmasked.maskedPaths.contains("/proc/keys"))
         #expect(!unmasked.readonlyPaths.contains("/proc/sys") && unmasked.readonlyPaths.contains("/proc/bus"))
+        let pattern = try add("unmask=/proc/k*").confinement
+        #expect(!pattern.maskedPaths.contains("/proc/kcore") && pattern.maskedPaths.contains("/proc/interrupts"))
+        let below = try add("unmask=/proc/*").confinement
+        #expect(!below.maskedPaths.contains { $0.hasPrefix("/proc/") } && below.maskedPaths.contains { $0.hasPrefix("/sys/") })
+        #expect(try add("unmask=/*").confinement.maskedPaths.contains("/proc/kcore"), "a star is no slash")
+        #expect(try add("unmask=all").confinement.maskedPaths == [])
         #expect(try !add("unmask=/sys/devices").confinement.maskedPaths.contains { $0.hasPrefix("/sys/devices") })
         #expect(try add("mask=/proc/version").confinement.maskedPaths.contains("/proc/version"))
         #expect(try add("apparmor=unconfined", "label=disable").confinement.appArmor == .inherited)

@@ -48,6 +48,11 @@ struct UserDatabaseTests {
             #expect(withGroup.gid == 4)
             let unknown = try UserDatabase.resolve("1234:5678", additionalGroups: [], in: root)
             #expect(unknown.uid == 1234 && unknown.gid == 5678)
+            let added = try UserDatabase.resolve("0:0", additionalGroups: [7], groupNames: ["adm", "web", "adm"], in: root)
+            #expect(added.additionalGroups == [7, 4, 34])
+            #expect(throws: LaunchFailure.self) {
+                try UserDatabase.resolve("0:0", additionalGroups: [], groupNames: ["nogroup"], in: root)
+            }
         }
     }
 

@@ -48,6 +48,20 @@ import Testing
         try fixture.expectEmpty()
     }
 
+    @Test func aLayerOfALostBootIsExtractedAgain() throws {
+        let (fixture, images) = try loaded(["example.org/a:1"])
+        let layer = fixture.store.layerPath(try #require(images[0].layers.last).diffID)
+        #expect(access(layer + "/volatile", F_OK) != 0, "durable once the image is recorded")
+        unlink(layer + "/root/name")
+        try replaceFile(layer + "/volatile", with: Array("another boot\n".utf8))
+        #expect(try fixture.store.layers(of: images[0]).count == 2)
+        #expect(access(layer + "/root/name", F_OK) == 0)
+        try fixture.store.markVolatile(layer)
+        unlink(layer + "/root/name")
+        #expect(try fixture.store.layers(of: images[0]).count == 2)
+        #expect(access(layer + "/root/name", F_OK) != 0, "of this boot: taken as it is")
+    }
+
     @Test func anImageInUseLosesItsNameOnlyByForce() throws {
         let (fixture, images) = try loaded(["example.org/a:1"])
         let steps = try fixture.store.remove("example.org/a:1", force: true, usedBy: { _ in "web" })

@@ -32,7 +32,8 @@ extension ConfinementRequest {
         try takeNetwork(request, details)
         takeResources(request.resources)
         readOnly = request.readOnlyRoot
-        volumes = try details.mounts.map { mount throws(EngineError) in try VolumeRequest(mount, engine.root, hasMaps: request.security.userNamespace != "host") }
+        let hasMaps = request.security.userNamespace != "host"
+        volumes = try details.mounts.map { mount throws(EngineError) in try VolumeRequest(mount, engine.root, hasMaps: hasMaps) }
         sysctls = request.security.sysctls
         user = try Self.payloadUser(details)
         generatedFiles = [

@@ -46,7 +46,9 @@ extension Engine {
         let directory = root.volumes + "/" + name
         let doomed = "\(root.volumes)/.removed-\(Self.newID())"
         try database.deleteVolume(name) {
-            if Glibc.rename(directory, doomed) != 0, errno != ENOENT { throw EngineError("\(directory) cannot be removed: \(KernelError.last("rename").reason)") }
+            if Glibc.rename(directory, doomed) != 0, errno != ENOENT {
+                throw EngineError("\(directory) cannot be removed: \(KernelError.last("rename").reason)")
+            }
         }
         try removeTree(doomed)
     }

@@ -74,7 +74,8 @@ struct SystemPruneCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Do not ask.") var force = false
 
     func run() throws {
-        let what = ["all stopped containers"] + (volumes ? ["all unused anonymous volumes"] : []) + [all ? "all unused images" : "all dangling images"]
+        let unused = volumes ? ["all unused anonymous volumes"] : []
+        let what = ["all stopped containers"] + unused + [all ? "all unused images" : "all dangling images"]
         guard Pruning.isConfirmed(what.joined(separator: ", "), force: force) else { return }
         let engine = try Invocation.engine()
         let containers = try engine.pruneContainers()
