@@ -99,5 +99,5 @@ def the_threshold_ends_with_1(t):
 
 @test(modes=BOTH)
 def wrong_targets_are_told(t):
-    for words in (["./nothing.service"], ["--max", "11", "x.service"], []):
+    for words in (["./nothing.service"], ["--max", "11", "x.service"], ["--defaults", "x.service"]):
         t.one_sentence(t.coffer("exposure", *words, code={1, 64, 125}))
