@@ -7,6 +7,10 @@ public enum InitMessage: Sendable, Equatable {
     case console
     /// The socket that can keep the egress rules current travels with this packet.
     case egressRules
+    /// Mounts are made, the root is not switched yet: the runtime's hooks run now.
+    case mounted
+    /// The filter is loaded; its listener (seccomp_unotify(2)) travels with this packet.
+    case filterListener
     /// Everything but the filter and execve is done; these steps were not fully applied.
     case ready([ReportedResult])
     case failed(LaunchFailure)
@@ -30,6 +34,8 @@ public enum InitMessage: Sendable, Equatable {
         switch self {
         case .console: bytes = [1]
         case .egressRules: bytes = [4]
+        case .mounted: bytes = [5]
+        case .filterListener: bytes = [6]
         case .ready(let results): bytes = [2] + (results.isEmpty ? [] : try StrictJSONEncoder().encode(results))
         case .failed(let failure): bytes = [3] + (try StrictJSONEncoder().encode(failure))
         }
@@ -43,6 +49,8 @@ public enum InitMessage: Sendable, Equatable {
         switch bytes.first {
         case 1: self = .console
         case 4: self = .egressRules
+        case 5: self = .mounted
+        case 6: self = .filterListener
         case 2: self = .ready(body.isEmpty ? [] : try StrictJSONDecoder().decode([ReportedResult].self, from: body))
         case 3: self = .failed(try StrictJSONDecoder().decode(LaunchFailure.self, from: body))
         default: throw InitMessageError.unknownKind
@@ -61,4 +69,6 @@ public enum LaunchCommand: UInt8, Sendable {
     case proceed = 1
     /// The network is up and the state is stored: load the filter and execute.
     case execute = 2
+    /// Wait for `start`: it connects to the socket that this process listens on, and takes the parent's part.
+    case hold = 3
 }

@@ -20,6 +20,8 @@ public struct LaunchPlan: Sendable, Equatable {
     public var terminalSize: TerminalSize?
     /// Steps that may be unavailable without stopping the start. Every other step is required.
     public var preferred: Set<LaunchStep.Kind>
+    /// What was asked for and means nothing here, one sentence each.
+    public var warnings: [String] = []
 
     public init(
         steps: [LaunchStep], terminal: Bool, terminalSize: TerminalSize? = nil, preferred: Set<LaunchStep.Kind>
@@ -41,10 +43,24 @@ public struct LaunchPlan: Sendable, Equatable {
     /// The payload's user namespace has maps of its own.
     public var hasIdentityMaps: Bool { steps.contains { $0.kind == .identityMaps } }
 
+    /// The maps of a new user namespace; empty where there is none.
+    public var identityMaps: (uid: [RuntimeSpec.IDMapping], gid: [RuntimeSpec.IDMapping]) {
+        for step in steps { if case .identityMaps(let uid, let gid) = step { return (uid, gid) } }
+        return ([], [])
+    }
+
     /// New namespaces by name.
     public var newNamespaces: [String] {
         for step in steps { if case .namespaces(let new, _) = step { return new } }
         return []
+    }
+
+    /// A user or pid namespace is joined: only a process that is born there lives in it whole (setns(2)).
+    public var joinsBeforeFork: Bool {
+        steps.contains {
+            guard case .namespaces(_, let joined) = $0 else { return false }
+            return joined.contains { $0.kind == "user" || $0.kind == "pid" }
+        }
     }
 
     /// The kernel's demands that this plan breaks, in words; empty for a plan that may run.
@@ -69,6 +85,13 @@ public struct LaunchPlan: Sendable, Equatable {
         demand(.pivot, before: .lockedMounts, "the old root would be locked in")
         demand(.lockedMounts, before: .landlock, "Landlock forbids every mount")
         demand(.mask, before: .pivot, "masks are attached by descriptors of the old root")
+        demand(.mount, before: .runtimeHooks, "hooks see the container's mounts")
+        demand(.runtimeHooks, before: .containerHooks, "the specification's order of hooks")
+        demand(.containerHooks, before: .pivot, "createContainer hooks are programs of the host")
+        demand(.pivot, before: .startHooks, "startContainer hooks are programs of the image")
+        demand(.workingDirectory, before: .identity, "a directory that only root may enter, or that is tried twice")
+        demand(.workingDirectory, before: .systemCallFilter, "the filter may deny the calls that it takes")
+        demand(.startHooks, before: .systemCallFilter, "the filter may deny what a hook needs")
         if kinds.contains(.noNewPrivileges) {
             demand(.identity, before: .capabilities, "setresuid needs CAP_SETUID")
             demand(.noNewPrivileges, before: .landlock, "Landlock without CAP_SYS_ADMIN needs no_new_privs")

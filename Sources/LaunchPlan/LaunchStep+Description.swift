@@ -19,6 +19,8 @@ extension LaunchStep: CustomStringConvertible {
             let ports = network.ports.map { "\($0.hostAddress):\($0.hostPort)→\($0.containerPort)/\($0.transport.rawValue)" }
             return "network: outbound through pasta" + (ports.isEmpty ? "" : ", published \(ports.joined(separator: ", "))")
         case .layers(let overlay): return "\(overlay.lowerDirectories.count) layers shifted into the ID range (idmapped mounts)"
+        case .timeOffsets(let offsets):
+            return "clocks: " + offsets.map { "\($0.clock) \($0.seconds) s \($0.nanoseconds) ns" }.joined(separator: ", ")
         case .mountNamespace: return "private mount namespace, no propagation to or from the host"
         case .hostname(let name, let domain): return "host name \(name)" + (domain.map { ", domain name \($0)" } ?? "")
         case .loopback: return "loopback interface up"
@@ -35,10 +37,16 @@ extension LaunchStep: CustomStringConvertible {
         case .console: return "terminal on /dev/console"
         case .mask(let path): return "masked \(path)"
         case .readOnlyPath(let path): return "read-only \(path)"
-        case .pivot(let readOnly): return "root switched, old root gone" + (readOnly ? ", root read-only" : "")
+        case .runtimeHooks: return "hooks of the runtime"
+        case .containerHooks(let hooks): return "hooks of createContainer: \(hooks.map(\.path).joined(separator: ", "))"
+        case .startHooks(let hooks): return "hooks of startContainer: \(hooks.map(\.path).joined(separator: ", "))"
+        case .pivot(let step): return "root switched, old root gone" + (step.readOnly ? ", root read-only" : "")
         case .nestingLimit: return "no nested user namespaces (user.max_user_namespaces)"
         case .lockedMounts: return "every mount locked by a second user namespace"
         case .keyring: return "session keyring of its own"
+        case .personality(let value): return "personality \(hexadecimal(value))"
+        case .scheduler(let step): return "scheduling policy \(step.policy)"
+        case .ioPriority(let value): return "I/O class \(value >> 13), priority \(value & 0x1fff)"
         case .workingDirectory(let path): return "working directory \(path)"
         case .identity(.numeric(let uid, let gid, let groups, _)):
             return "user \(uid), group \(gid)" + (groups.isEmpty ? "" : ", groups \(groups.map(String.init).joined(separator: ","))")

@@ -20,9 +20,10 @@ public enum LaunchStep: Sendable, Equatable {
     /// Names and order of all steps.
     public enum Kind: String, Sendable, CaseIterable, Comparable {
         case namespaces, identityMaps, controlGroup, network, layers
-        case mountNamespace, hostname, loopback, egressRules, systemControl, resourceLimit, oomScore, root, mount, device
-        case console, mask, readOnlyPath, pivot, nestingLimit, lockedMounts, keyring, workingDirectory
-        case identity, capabilities, noNewPrivileges, securityLabel, landlock, verification, systemCallFilter, execute
+        case mountNamespace, timeOffsets, hostname, loopback, egressRules, systemControl, resourceLimit, oomScore, root, mount, device
+        case console, mask, readOnlyPath, runtimeHooks, containerHooks, pivot, nestingLimit, lockedMounts, keyring
+        case personality, scheduler, ioPriority, workingDirectory
+        case startHooks, identity, capabilities, noNewPrivileges, securityLabel, landlock, verification, systemCallFilter, execute
 
         public static func < (left: Kind, right: Kind) -> Bool { left.position < right.position }
         var position: Int { Kind.allCases.firstIndex(of: self) ?? Kind.allCases.count }
@@ -35,6 +36,8 @@ public enum LaunchStep: Sendable, Equatable {
     case network(NetworkPolicy)
     /// Lower layers are shifted into the range by idmapped mounts.
     case layers(OverlayRoot)
+    /// A new time namespace whose clocks differ from the host's.
+    case timeOffsets([TimeOffset])
     case mountNamespace
     case hostname(String, domain: String?)
     case loopback
@@ -49,12 +52,22 @@ public enum LaunchStep: Sendable, Equatable {
     case console
     case mask(path: String)
     case readOnlyPath(String)
-    case pivot(readOnly: Bool)
+    /// The parent runs `prestart` and `createRuntime` hooks.
+    case runtimeHooks
+    /// `createContainer`: in the container's namespaces, programs of the host.
+    case containerHooks([RuntimeSpec.Hook])
+    case pivot(PivotStep)
     /// user.max_user_namespaces = 1 in A, so that B can be made and nothing below it.
     case nestingLimit
     case lockedMounts(networkInside: Bool)
     case keyring
+    case personality(UInt64)
+    case scheduler(SchedulerStep)
+    /// ioprio_set(2)'s value: class and priority.
+    case ioPriority(UInt16)
     case workingDirectory(String)
+    /// `startContainer`: after `start`, in the container, programs of the image.
+    case startHooks([RuntimeSpec.Hook])
     case identity(IdentityStep)
     case capabilities(CapabilityStep)
     case noNewPrivileges
@@ -72,6 +85,7 @@ public enum LaunchStep: Sendable, Equatable {
         case .controlGroup: .controlGroup
         case .network: .network
         case .layers: .layers
+        case .timeOffsets: .timeOffsets
         case .mountNamespace: .mountNamespace
         case .hostname: .hostname
         case .loopback: .loopback
@@ -85,11 +99,17 @@ public enum LaunchStep: Sendable, Equatable {
         case .console: .console
         case .mask: .mask
         case .readOnlyPath: .readOnlyPath
+        case .runtimeHooks: .runtimeHooks
+        case .containerHooks: .containerHooks
         case .pivot: .pivot
         case .nestingLimit: .nestingLimit
         case .lockedMounts: .lockedMounts
         case .keyring: .keyring
+        case .personality: .personality
+        case .scheduler: .scheduler
+        case .ioPriority: .ioPriority
         case .workingDirectory: .workingDirectory
+        case .startHooks: .startHooks
         case .identity: .identity
         case .capabilities: .capabilities
         case .noNewPrivileges: .noNewPrivileges
@@ -121,7 +141,13 @@ public struct ControlGroup: Sendable, Equatable {
     public var resources: RuntimeSpec.Resources
     /// No group is an error, instead of an `unavailable` in the report.
     public var required: Bool
-    public init(path: String, resources: RuntimeSpec.Resources, required: Bool) {
+    /// A limit that the kernel cannot set is an error too.
+    public var isStrict: Bool
+    /// Groups that count without limiting, for engines that show what a container uses.
+    public var countsUse: Bool
+    public init(path: String, resources: RuntimeSpec.Resources, required: Bool, isStrict: Bool = false, countsUse: Bool = false) {
+        self.isStrict = isStrict
+        self.countsUse = countsUse
         self.path = path
         self.resources = resources
         self.required = required
@@ -135,6 +161,57 @@ public enum RootStep: Sendable, Equatable {
     case overlay(OverlayRoot)
 }
 
+/// How the new root becomes `/`.
+public struct PivotStep: Sendable, Equatable {
+    public var readOnly: Bool
+    /// MS_SHARED and so on of the new root, or nil for private.
+    public var propagation: UInt64?
+    /// Of every mount below it too.
+    public var recursivePropagation: Bool
+    /// MS_MOVE and chroot instead of pivot_root, for a host whose root is a ramfs (`--no-pivot`).
+    public var moves: Bool
+    public init(readOnly: Bool, propagation: UInt64? = nil, recursivePropagation: Bool = false, moves: Bool = false) {
+        self.readOnly = readOnly
+        self.recursivePropagation = recursivePropagation
+        self.propagation = propagation
+        self.moves = moves
+    }
+}
+
+/// One clock of a time namespace (time_namespaces(7)).
+public struct TimeOffset: Sendable, Equatable {
+    /// "monotonic" or "boottime".
+    public var clock: String
+    public var seconds: Int64
+    public var nanoseconds: UInt32
+    public init(clock: String, seconds: Int64, nanoseconds: UInt32) {
+        self.clock = clock
+        self.seconds = seconds
+        self.nanoseconds = nanoseconds
+    }
+}
+
+/// sched_setattr(2)'s parameters.
+public struct SchedulerStep: Sendable, Equatable {
+    public var policy: UInt32
+    public var flags: UInt64
+    public var nice: Int32
+    public var priority: UInt32
+    /// Nanoseconds, as are deadline and period.
+    public var runtime: UInt64
+    public var deadline: UInt64
+    public var period: UInt64
+    public init(policy: UInt32, flags: UInt64, nice: Int32, priority: UInt32, runtime: UInt64, deadline: UInt64, period: UInt64) {
+        self.policy = policy
+        self.flags = flags
+        self.nice = nice
+        self.priority = priority
+        self.runtime = runtime
+        self.deadline = deadline
+        self.period = period
+    }
+}
+
 /// What is mounted.
 public enum MountSource: Sendable, Equatable {
     /// A new file system of the kernel: proc, sysfs, tmpfs, devpts, mqueue.
@@ -143,6 +220,22 @@ public enum MountSource: Sendable, Equatable {
     case bind(path: String, recursive: Bool)
     /// The container's own control groups, read-only unless said otherwise.
     case controlGroups
+}
+
+/// By which map a mount is shifted.
+public struct MountIDMapping: Sendable, Equatable {
+    public enum Map: Sendable, Equatable {
+        /// The container's own user namespace's.
+        case container
+        case ranges(uid: [RuntimeSpec.IDMapping], gid: [RuntimeSpec.IDMapping])
+    }
+    public var map: Map
+    /// Mounts below it too ("ridmap").
+    public var recursive: Bool
+    public init(map: Map, recursive: Bool) {
+        self.map = map
+        self.recursive = recursive
+    }
 }
 
 /// A parameter of a file system.
@@ -164,30 +257,36 @@ public struct MountStep: Sendable, Equatable {
     /// MOUNT_ATTR_* bits to set and to clear.
     public var setAttributes: UInt64
     public var clearAttributes: UInt64
-    /// Attributes reach submounts too (rro, rnosuid, …; binds are closed recursively by default).
-    public var recursiveAttributes: Bool
+    /// The same for submounts ("rro" and so on; what Coffer's own bundles close is closed below too).
+    public var recursiveSet: UInt64
+    public var recursiveClear: UInt64
     /// MS_PRIVATE and so on, or nil for private.
     public var propagation: UInt64?
+    /// The propagation reaches submounts.
+    public var recursivePropagation: Bool
     /// A missing source is no error; the mount is then left out and reported.
     public var optional: Bool
     /// What lies in the image at the destination is copied into the new tmpfs, or into the volume as long as that is empty.
     public var copyUp: Bool
-    /// The source's owners are shifted into the container's range by an idmapped mount; its files stay as they are.
-    public var idMapped: Bool
+    /// The source's owners are shifted by an idmapped mount; its files stay as they are.
+    public var idMapping: MountIDMapping?
 
     public init(
-        destination: String, source: MountSource, setAttributes: UInt64, clearAttributes: UInt64, recursiveAttributes: Bool,
-        propagation: UInt64?, optional: Bool, copyUp: Bool, idMapped: Bool = false
+        destination: String, source: MountSource, setAttributes: UInt64, clearAttributes: UInt64,
+        recursiveSet: UInt64 = 0, recursiveClear: UInt64 = 0, propagation: UInt64?, recursivePropagation: Bool = true, optional: Bool, copyUp: Bool,
+        idMapping: MountIDMapping? = nil
     ) {
         self.destination = destination
         self.source = source
         self.setAttributes = setAttributes
         self.clearAttributes = clearAttributes
-        self.recursiveAttributes = recursiveAttributes
+        self.recursiveSet = recursiveSet
+        self.recursiveClear = recursiveClear
         self.propagation = propagation
+        self.recursivePropagation = recursivePropagation
         self.optional = optional
         self.copyUp = copyUp
-        self.idMapped = idMapped
+        self.idMapping = idMapping
     }
 }
 

@@ -12,6 +12,15 @@ public struct CgroupV1: Sendable {
     /// Directories of all groups, each once.
     public var paths: [String] { directories.map(\.path) }
 
+    public init(directories: [(controller: String, path: String)]) { self.directories = directories }
+
+    /// Groups that exist already, by their directories alone.
+    public init(existing paths: [String], _ mounts: CgroupMounts) {
+        directories = mounts.controllers.sorted { $0.key < $1.key }.compactMap { controller, mountPoint in
+            paths.first { $0.hasPrefix(mountPoint + "/") }.map { (controller, $0) }
+        }
+    }
+
     /// Makes the groups, empty. What was made is removed again when one cannot be.
     ///
     /// - Parameter path: the group below each hierarchy's root, for example "/coffer/ID"; checked to hold no "..".
@@ -21,6 +30,7 @@ public struct CgroupV1: Sendable {
         }
         var wanted = controllers
         if limits.cpusetCPUs != nil || limits.cpusetMemory != nil { wanted.append("cpuset") }
+        for controller in limits.countedBy + limits.settings.map(\.controller) where !wanted.contains(controller) { wanted.append(controller) }
         var directories: [(controller: String, path: String)] = []
         var made: [String] = []
         do {
@@ -41,14 +51,19 @@ public struct CgroupV1: Sendable {
 
     private static func makeDirectory(_ directory: String, below mountPoint: String) throws(KernelError) {
         if mkdir(directory, 0o755) == 0 { return }
-        if errno == EEXIST { throw .last("mkdir", directory) }
+        if errno == EEXIST { return try checkIsEmpty(directory) }
         if errno != ENOENT { throw .last("mkdir", directory) }
         var current = mountPoint
         for component in directory.dropFirst(mountPoint.count).split(separator: "/") {
             current += "/" + component
-            if mkdir(current, 0o755) != 0 && (errno != EEXIST || current == directory) { throw .last("mkdir", current) }
+            if mkdir(current, 0o755) != 0 && errno != EEXIST { throw .last("mkdir", current) }
             if current.hasSuffix("/cpuset") || mountPoint.hasSuffix("cpuset") { try inheritCpuset(current) }
         }
+    }
+
+    /// A group that an engine has made beforehand is taken; another container's is not.
+    private static func checkIsEmpty(_ directory: String) throws(KernelError) {
+        if try !CgroupDirectories.processes(in: directory).isEmpty { throw KernelError(call: "mkdir", errno: EEXIST, subject: directory) }
     }
 
     /// A new cpuset group is empty and takes no process until it has processors and memory nodes.
@@ -77,21 +92,30 @@ public struct CgroupV1: Sendable {
     /// - Returns: what could not be limited because the kernel lacks the controller or the file, each with the reason.
     public func apply(_ limits: CgroupLimits) throws(KernelError) -> [(limit: String, reason: String)] {
         var missing: [(limit: String, reason: String)] = []
-        for (controller, file, value, name) in settings(limits) {
-            guard let directory = directory(controller) else {
-                missing.append((name, "the kernel has no \(controller) controller"))
+        var later: [CgroupSetting] = []
+        for setting in settings(limits) {
+            guard let directory = directory(setting.controller) else {
+                missing.append((setting.name, "the kernel has no \(setting.controller) controller"))
                 continue
             }
             do {
-                try Self.write(Array(value.utf8), to: "\(directory)/\(file)")
+                try Self.write(setting, in: directory)
             } catch {
                 // memsw files exist only with swap accounting (CONFIG_MEMCG_SWAP, swapaccount=1 before Linux 6.1).
-                if error.errno == ENOENT && file.contains("memsw") {
-                    missing.append((name, "the kernel does not account for swap"))
+                if error.errno == ENOENT {
+                    missing.append(
+                        (setting.name, setting.file.contains("memsw") ? "the kernel does not account for swap" : "the kernel has no \(setting.file)"))
+                } else if error.errno == EINVAL || error.errno == EBUSY {
+                    later.append(setting)
                 } else {
                     throw error
                 }
             }
+        }
+        // Memory may not exceed memory and swap together, a quota not its parent's share: what the old limits forbade, the new ones may allow.
+        for setting in later {
+            guard let directory = directory(setting.controller) else { continue }
+            try Self.write(setting, in: directory)
         }
         if !limits.devices.isEmpty {
             guard let directory = directory("devices") else {
@@ -105,10 +129,19 @@ public struct CgroupV1: Sendable {
         return missing
     }
 
-    private func settings(_ limits: CgroupLimits) -> [(controller: String, file: String, value: String, name: String)] {
-        var result: [(String, String, String, String)] = []
+    private static func write(_ setting: CgroupSetting, in directory: String) throws(KernelError) {
+        do {
+            try write(Array(setting.value.utf8), to: "\(directory)/\(setting.file)")
+        } catch {
+            guard error.errno == ENOENT, let other = setting.alternative else { throw error }
+            try write(Array(setting.value.utf8), to: "\(directory)/\(other)")
+        }
+    }
+
+    private func settings(_ limits: CgroupLimits) -> [CgroupSetting] {
+        var result: [CgroupSetting] = []
         func add(_ controller: String, _ file: String, _ value: String?, _ name: String) {
-            if let value { result.append((controller, file, value, name)) }
+            if let value { result.append(CgroupSetting(controller: controller, file: file, value: value, name: name)) }
         }
         add("pids", "pids.max", limits.pids.map { $0 <= 0 ? "max" : "\($0)" }, "pids")
         add("memory", "memory.limit_in_bytes", limits.memory.map(String.init), "memory")
@@ -119,7 +152,7 @@ public struct CgroupV1: Sendable {
         add("cpu", "cpu.cfs_quota_us", limits.cpuQuota.map(String.init), "cpu quota")
         add("cpuset", "cpuset.cpus", limits.cpusetCPUs, "cpuset")
         add("cpuset", "cpuset.mems", limits.cpusetMemory, "cpuset memory nodes")
-        return result
+        return result + limits.settings
     }
 
     /// Opens each group's `tasks` file. A process that writes "0" there itself moves itself without the global
@@ -145,6 +178,27 @@ public enum CgroupDirectories {
         return text.split(separator: "\n").compactMap { Int32($0) }
     }
 
+    /// PIDs in a group and in every group below it.
+    public static func allProcesses(in directory: String) throws(KernelError) -> [Int32] {
+        var result = try processes(in: directory)
+        for name in try subgroups(of: directory) { result += try allProcesses(in: "\(directory)/\(name)") }
+        return result
+    }
+
+    private static func subgroups(of directory: String) throws(KernelError) -> [String] {
+        guard let stream = opendir(directory) else { throw .last("opendir", directory) }
+        defer { closedir(stream) }
+        var result: [String] = []
+        while let entry = readdir(stream) {
+            if entry.pointee.d_type != UInt8(DT_DIR) { continue }
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { result.append(name) }
+        }
+        return result
+    }
+
     /// How often the kernel's out-of-memory killer ended a process of this container; 0 when no memory group is among them.
     public static func oomKills(_ directories: [String]) throws(KernelError) -> Int {
         for directory in directories {
@@ -168,6 +222,11 @@ public enum CgroupDirectories {
     /// Removes groups. A group that is gone already is no error; one that still has processes is (EBUSY).
     public static func remove(_ directories: [String]) throws(KernelError) {
         for directory in directories {
+            do {
+                for name in try subgroups(of: directory) { try remove(["\(directory)/\(name)"]) }
+            } catch {
+                if error.errno != ENOENT { throw error }
+            }
             var attempts = 0
             while rmdir(directory) != 0 {
                 if errno == ENOENT { break }
@@ -198,6 +257,7 @@ public enum CgroupDirectories {
     /// Freezes or thaws every process (freezer-subsystem; cgroup v2 `cgroup.freeze`).
     ///
     /// - Returns: false when none of the groups can freeze.
+    @discardableResult
     public static func setFrozen(_ frozen: Bool, _ directories: [String]) throws(KernelError) -> Bool {
         for directory in directories {
             for (file, value) in [("/freezer.state", frozen ? "FROZEN" : "THAWED"), ("/cgroup.freeze", frozen ? "1" : "0")] {

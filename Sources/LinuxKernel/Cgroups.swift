@@ -88,6 +88,25 @@ public struct DeviceRule: Sendable, Equatable {
     }
 }
 
+/// One file of a v1 group and what is written to it.
+public struct CgroupSetting: Sendable, Equatable {
+    public var controller: String
+    public var file: String
+    public var value: String
+    /// What it limits, in words.
+    public var name: String
+    /// The file's name on kernels that do not have `file`.
+    public var alternative: String?
+
+    public init(controller: String, file: String, value: String, name: String, alternative: String? = nil) {
+        self.controller = controller
+        self.file = file
+        self.value = value
+        self.name = name
+        self.alternative = alternative
+    }
+}
+
 /// What a control group is to limit. nil = not limited by this group.
 public struct CgroupLimits: Sendable {
     /// Processes and threads.
@@ -122,6 +141,10 @@ public struct CgroupLimits: Sendable {
     public var rdma: [(device: String, handles: UInt32?, objects: UInt32?)] = []
     /// Files of v2 and what is written to them.
     public var unified: [(file: String, value: String)] = []
+    /// What only v1 has a file for.
+    public var settings: [CgroupSetting] = []
+    /// Controllers that a container gets a group in so that its use is counted, not for a limit (v1).
+    public var countedBy: [String] = []
     /// In order; the first is usually "deny everything".
     public var devices: [DeviceRule]
 

@@ -8,10 +8,17 @@ public enum Credentials {
 
     /// setgroups(2), setresgid(2), setresuid(2), in that order. Groups are always set explicitly (rule R9, CVE-2022-2989).
     public static func assume(user: UInt32, group: UInt32, additionalGroups: [UInt32]) throws(KernelError) {
-        try retrying("setgroups") { cl_setgroups(additionalGroups.count, additionalGroups) }
+        do {
+            try retrying("setgroups") { cl_setgroups(additionalGroups.count, additionalGroups) }
+        } catch  where error.errno == EPERM && additionalGroups.isEmpty && setgroupsIsDenied() {
+            // A user namespace of one ID only has given setgroups(2) up (user_namespaces(7)): the groups are the caller's own, unmapped.
+        }
         try retrying("setresgid", "\(group)") { cl_setresgid(group, group, group) }
         try retrying("setresuid", "\(user)") { cl_setresuid(user, user, user) }
     }
+
+    /// With CAP_SETGID in force only the namespace's own refusal is left as a reason.
+    private static func setgroupsIsDenied() -> Bool { cl_effective_capabilities() & 1 << 6 != 0 }
 
     /// PR_SET_KEEPCAPS: permitted capabilities survive the change from root to another user.
     public static func keepCapabilities(_ keep: Bool) throws(KernelError) {

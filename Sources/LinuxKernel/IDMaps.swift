@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// One line of a user namespace's ID map (user_namespaces(7)).
@@ -86,14 +87,74 @@ public struct IDMaps: Sendable, Equatable, Hashable {
     ///
     /// - Throws: `IDMapError`.
     public func write(to pid: pid_t) throws(IDMapError) {
+        for kind in IDKind.allCases { try Self.validate(self[kind], kind) }
+        // In a namespace of the user's own the helpers' privileges mean nothing, and are not needed.
+        let setIDs: UInt64 = 0xc0  // CAP_SETGID, CAP_SETUID
+        let isEntitled = geteuid() == 0 || cl_effective_capabilities() & setIDs == setIDs
+        if !isEntitled, isOwnIDAlone { return try writeOwnID(pid) }
         for kind in IDKind.allCases {
-            try Self.validate(self[kind], kind)
-            if geteuid() == 0 {
+            if isEntitled {
                 try Self.writeDirectly(self[kind], kind, pid)
             } else {
                 try Self.writeByProgram(self[kind], kind, pid)
             }
         }
+    }
+
+    /// A user namespace with these maps in which nobody lives, for ID-mapped mounts.
+    public func makeNamespace() throws(IDMapError) -> FileDescriptor {
+        do {
+            let (readEnd, writeEnd) = try makePipe()
+            let waiting = FileDescriptor(owning: readEnd)
+            let holding = FileDescriptor(owning: writeEnd)
+            switch try Processes.fork(into: [.user]) {
+            case .child:
+                close(writeEnd)
+                var byte: UInt8 = 0
+                while read(readEnd, &byte, 1) < 0 && errno == EINTR {}
+                _exit(0)
+            case .parent(let child):
+                try waiting.close()
+                let result: Result<Int32, IDMapError>
+                do throws(IDMapError) { result = .success(try namespace(of: child.pid)) } catch { result = .failure(error) }
+                try holding.close()
+                try Processes.wait(for: child.pid)
+                return FileDescriptor(owning: try result.get())
+            }
+        } catch let error as KernelError {
+            throw .kernel(error)
+        } catch let error as IDMapError {
+            throw error
+        } catch {
+            throw .invalid("\(error)")
+        }
+    }
+
+    private func namespace(of pid: pid_t) throws(IDMapError) -> Int32 {
+        try write(to: pid)
+        do {
+            return try FileDescriptor.open("/proc/\(pid)/ns/user", O_RDONLY).release()
+        } catch {
+            throw .kernel(error)
+        }
+    }
+
+    /// One ID of the caller's own, which needs no privilege and no helper (user_namespaces(7)).
+    private var isOwnIDAlone: Bool {
+        users.count == 1 && groups.count == 1 && users[0].count == 1 && groups[0].count == 1 && users[0].outside == geteuid()
+            && groups[0].outside == getegid()
+    }
+
+    /// The kernel wants setgroups(2) given up for ever in exchange.
+    private func writeOwnID(_ pid: pid_t) throws(IDMapError) {
+        do {
+            let setgroups = try FileDescriptor.open("/proc/\(pid)/setgroups", O_WRONLY)
+            try setgroups.writeAll("deny".utf8)
+            try setgroups.close()
+        } catch {
+            throw .kernel(error)
+        }
+        for kind in IDKind.allCases { try Self.writeDirectly(self[kind], kind, pid) }
     }
 
     /// The kernel takes at most 340 lines (Linux 4.15), none of them empty, overlapping or beyond 2^32-2.

@@ -82,9 +82,9 @@ public enum Mounts {
         }
     }
 
-    /// Changes the propagation of every mount of the calling process's namespace.
-    public static func setPropagation(_ propagation: MountPropagation) throws(KernelError) {
-        try retrying("mount", "/") { cl_mount(nil, "/", nil, UInt(propagation.rawValue) | 0x4000, nil) }  // MS_REC
+    /// Changes the propagation of every mount of the calling process's namespace, or of its root alone.
+    public static func setPropagation(_ propagation: MountPropagation, recursive: Bool = true) throws(KernelError) {
+        try retrying("mount", "/") { cl_mount(nil, "/", nil, UInt(propagation.rawValue) | (recursive ? 0x4000 : 0), nil) }  // MS_REC
     }
 
     /// Makes what the working directory refers to the root, and lets go of the old root (pivot_root(2): "." twice).
@@ -92,6 +92,16 @@ public enum Mounts {
         try retrying("pivot_root") { cl_pivot_root(".", ".") }
         // The old root now lies on top of the new one at "/": detach it before anything can be resolved through it.
         try retrying("umount2") { cl_umount2(".", 2) }  // MNT_DETACH
+        try retrying("chdir", "/") { chdir("/") }
+    }
+}
+
+extension Mounts {
+    /// Puts what the working directory refers to over the root and enters it, for hosts whose root is a ramfs and cannot be pivoted. The
+    /// old root stays below, out of reach of everybody without CAP_SYS_CHROOT and CAP_SYS_ADMIN.
+    public static func moveWorkingDirectoryToRoot() throws(KernelError) {
+        try retrying("mount", "MS_MOVE") { cl_mount(".", "/", nil, 0x2000, nil) }
+        try retrying("chroot", ".") { chroot(".") }
         try retrying("chdir", "/") { chdir("/") }
     }
 }

@@ -42,3 +42,16 @@ public enum Namespaces {
         }
     }
 }
+
+/// The caller's user namespace.
+public enum UserNamespaces {
+    /// Whether it maps every ID to itself, as the host's does. Where that cannot be read, the smaller claim: it is another one.
+    public static let isInitial: Bool = {
+        do {
+            let map = String(decoding: try readFile("/proc/self/uid_map", limit: 4096), as: UTF8.self)
+            return map.split(whereSeparator: { $0 == " " || $0 == "\n" }) == ["0", "0", "4294967295"]
+        } catch {
+            return false
+        }
+    }()
+}

@@ -34,14 +34,20 @@ public enum Processes {
 
     /// clone3(2) without CLONE_VM: a fork into new namespaces. Only for single-threaded programs.
     ///
-    /// - Parameter cgroup: a cgroup v2 directory to be born in (CLONE_INTO_CGROUP), or -1.
-    public static func fork(into namespaces: [NamespaceKind] = [], cgroup: Int32 = -1) throws(KernelError) -> Fork {
+    /// - Parameters:
+    ///   - cgroup: a cgroup v2 directory to be born in (CLONE_INTO_CGROUP), or -1.
+    ///   - asSibling: the new process is the caller's parent's child, not the caller's (CLONE_PARENT).
+    public static func fork(
+        into namespaces: [NamespaceKind] = [], cgroup: Int32 = -1, asSibling: Bool = false
+    ) throws(KernelError) -> Fork {
         var pidfd: Int32 = -1
         let pid = try withUnsafeMutablePointer(to: &pidfd) { pointer throws(KernelError) in
             var arguments = cl_clone_args()
             arguments.flags = namespaces.cloneFlags | 0x1000  // CLONE_PIDFD
             arguments.pidfd = UInt64(UInt(bitPattern: pointer))
-            arguments.exit_signal = UInt64(SIGCHLD)
+            // The exit signal of a sibling is its parent's own; any other is EINVAL (clone(2)).
+            arguments.exit_signal = asSibling ? 0 : UInt64(SIGCHLD)
+            if asSibling { arguments.flags |= 0x8000 }  // CLONE_PARENT
             if cgroup >= 0 {
                 arguments.flags |= 0x2_0000_0000  // CLONE_INTO_CGROUP
                 arguments.cgroup = UInt64(cgroup)
@@ -57,6 +63,25 @@ public enum Processes {
         FileDescriptor(owning: try retrying("pidfd_open", "\(pid)") { cl_pidfd_open(pid, 0) })
     }
 
+    /// As `open`, but nil when there is no such process.
+    public static func openIfPresent(_ pid: Int32) throws(KernelError) -> FileDescriptor? {
+        do {
+            return try open(pid)
+        } catch {
+            if error.errno == ESRCH { return nil }
+            throw error
+        }
+    }
+
+    /// As `signal`; a process that has ended is no error.
+    public static func signalIfPresent(_ pidfd: borrowing FileDescriptor, _ number: Int32) throws(KernelError) {
+        do {
+            try signal(pidfd, number)
+        } catch {
+            if error.errno != ESRCH { throw error }
+        }
+    }
+
     /// pidfd_send_signal(2).
     public static func signal(_ pidfd: borrowing FileDescriptor, _ number: Int32) throws(KernelError) {
         let raw = pidfd.rawValue
@@ -64,6 +89,7 @@ public enum Processes {
     }
 
     /// Waits until a child has ended and reaps it.
+    @discardableResult
     public static func wait(for pid: Int32) throws(KernelError) -> ProcessEnd {
         var status: Int32 = 0
         try retrying("waitpid", "\(pid)") { waitpid(pid, &status, 0) }
@@ -114,7 +140,10 @@ public enum Processes {
     }
 
     /// Start time in clock ticks since boot (proc_pid_stat(5), field 22), or nil when there is no such process.
-    public static func startTicks(of pid: Int32) throws(KernelError) -> UInt64? {
+    public static func startTicks(of pid: Int32) throws(KernelError) -> UInt64? { try entry(of: pid)?.startTicks }
+
+    /// What /proc says of a process, or nil when there is no such process.
+    public static func entry(of pid: Int32) throws(KernelError) -> ProcessEntry? {
         let bytes: [UInt8]
         do {
             bytes = try readFile("/proc/\(pid)/stat", limit: 8192)
@@ -123,10 +152,22 @@ public enum Processes {
             throw error
         }
         // The command name may hold spaces and parentheses: fields count from the last ")".
-        guard let end = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        guard let start = bytes.firstIndex(of: UInt8(ascii: "(")), let end = bytes.lastIndex(of: UInt8(ascii: ")")) else { return nil }
         let fields = String(decoding: bytes[(end + 1)...], as: UTF8.self).split(separator: " ")
-        return fields.count > 19 ? UInt64(fields[19]) : nil
+        guard fields.count > 19, let ticks = UInt64(fields[19]) else { return nil }
+        return ProcessEntry(
+            name: String(decoding: bytes[(start + 1)..<end], as: UTF8.self), startTicks: ticks, hasEnded: fields[0] == "Z" || fields[0] == "X")
     }
+}
+
+/// A line of proc_pid_stat(5).
+public struct ProcessEntry: Sendable, Equatable {
+    /// As ps shows it, at most 15 bytes.
+    public let name: String
+    /// Start time in clock ticks since boot: tells two processes with the same number apart.
+    public let startTicks: UInt64
+    /// A zombie: nobody has waited for it yet.
+    public let hasEnded: Bool
 }
 
 extension ProcessEnd {

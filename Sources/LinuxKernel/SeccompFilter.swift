@@ -67,6 +67,12 @@ public struct SeccompFilter: Sendable, Equatable {
 
     public init(instructions: [UInt8]) { self.instructions = instructions }
 
+    /// Of libseccomp, as "MAJOR.MINOR.MICRO".
+    public static var libraryVersion: String {
+        guard let version = seccomp_version()?.pointee else { return "" }
+        return "\(version.major).\(version.minor).\(version.micro)"
+    }
+
     /// Compiles rules with libseccomp.
     ///
     /// - Parameter architectures: libseccomp's tokens beside the native one ("x86", "x32", …).

@@ -2,6 +2,8 @@ import ContainerRuntime
 import Glibc
 import LaunchPlan
 import LinuxKernel
+import OCISpec
+import StrictJSON
 
 /// A command line that cannot be understood.
 struct OptionError: Error, CustomStringConvertible {
@@ -55,11 +57,16 @@ struct ParsedOptions {
     }
 
     func value(_ name: String) -> String? { values[name]?.last }
+
+    /// Refuses operands beyond the first `count`.
+    func expectOperands(_ count: Int) throws {
+        if operands.count > count { throw OptionError("unexpected argument \"\(operands[count])\"") }
+    }
     func isSet(_ name: String) -> Bool { values[name]?.last == "true" }
 
     /// The one operand that names the container.
     func containerID() throws -> String {
-        guard let id = operands.first else { throw OptionError("a container ID is required") }
+        guard let id = operands.first, !id.isEmpty else { throw OptionError("a container ID is required") }
         return try ContainerDirectory.checked(id)
     }
 }
@@ -67,58 +74,100 @@ struct ParsedOptions {
 /// Options before the command.
 struct GlobalOptions {
     var root: String
+    /// `--cgroup-manager disabled`
+    var withoutGroups: Bool
     /// Who makes control groups: runc's and crun's default is the files themselves.
     var groups: GroupManager.Preference
 
-    nonisolated(unsafe) private static var logFile: String?
-    nonisolated(unsafe) private static var logsJSON = false
-
     private static let table: [String: Bool] = [
-        "root": true, "log": true, "log-format": true, "systemd-cgroup": false, "cgroup-manager": true, "rootless": true,
-        "debug": false, "version": false, "help": false,
+        "root": true, "log": true, "log-format": true, "log-level": true, "systemd-cgroup": false, "cgroup-manager": true, "rootless": true,
+        "debug": false, "version": false, "help": false, "criu": true,
     ]
 
     init(taking arguments: inout [String]) throws {
         let parsed = try ParsedOptions(arguments, Self.table, aliases: ["v": "version", "h": "help"], stopsAtOperand: true)
         arguments = parsed.operands
         if parsed.isSet("version") {
-            print("coffer-runtime version \(RuntimeVersion.current)\nspec: 1.2.0")
+            print("coffer-runtime version \(RuntimeVersion.current)\nspec: \(RuntimeSpec.currentVersion)")
             exit(0)
         }
         if parsed.isSet("help") {
             print(usage, terminator: "")
             exit(0)
         }
-        Self.logFile = parsed.value("log")
-        Self.logsJSON = parsed.value("log-format") == "json"
+        try RuntimeLog.configure(file: parsed.value("log"), format: parsed.value("log-format") ?? "text")
+        withoutGroups = parsed.value("cgroup-manager") == "disabled"
         switch (parsed.value("cgroup-manager"), parsed.isSet("systemd-cgroup")) {
         case ("systemd", _), (nil, true): groups = .systemd
-        case (nil, false), ("cgroupfs", false): groups = .cgroupfs
+        case (nil, false), ("cgroupfs", false), ("disabled", false): groups = .cgroupfs
         case ("cgroupfs", true): throw OptionError("--systemd-cgroup and --cgroup-manager cgroupfs contradict each other")
-        case (let other, _): throw OptionError("unknown cgroup manager \"\(other ?? "")\": systemd or cgroupfs")
+        case (let other, _): throw OptionError("unknown cgroup manager \"\(other ?? "")\": systemd, cgroupfs or disabled")
         }
         root = parsed.value("root") ?? Self.defaultRoot
+        if !root.hasPrefix("/") { root = try workingDirectory() + "/" + root }
     }
 
     private static var defaultRoot: String {
-        if geteuid() == 0 { return "/run/coffer-runtime" }
+        if geteuid() == 0, UserNamespaces.isInitial { return "/run/coffer-runtime" }
         let directory = getenv("XDG_RUNTIME_DIR").map { String(cString: $0) } ?? "/tmp/coffer-runtime-\(geteuid())"
         return directory + "/coffer-runtime"
     }
 
-    /// Prints an error where people and engines look for it.
+    /// The container that a command names.
+    func container(_ options: ParsedOptions) throws -> ContainerDirectory {
+        ContainerDirectory(root: root, id: try options.containerID())
+    }
+}
+
+/// Where errors go beside stderr: `--log` in the format that engines read.
+enum RuntimeLog {
+    nonisolated(unsafe) private static var file: String?
+    nonisolated(unsafe) private static var isJSON = false
+
+    private struct Entry: Codable {
+        var level: String
+        var msg: String
+        var time: String
+    }
+
+    static func configure(file: String?, format: String) throws {
+        guard ["text", "json"].contains(format) else { throw OptionError("unknown log format \"\(format)\": text or json") }
+        self.file = file.flatMap { $0.isEmpty ? nil : $0 }
+        isJSON = format == "json"
+    }
+
+    /// The error that ends this program.
     static func report(_ message: String) {
         writeError("coffer-runtime: \(message)\n")
-        guard let logFile else { return }
-        let clean = message.filter { $0 != "\n" && $0 != "\"" && $0 != "\\" }
-        let line =
-            logsJSON
-            ? "{\"level\":\"error\",\"msg\":\"\(clean)\",\"time\":\"\(RuntimeClock.now())\"}\n"
-            : "time=\"\(RuntimeClock.now())\" level=error msg=\"\(clean)\"\n"
+        append("error", message)
+    }
+
+    /// Something that does not end it: to the log, or where there is none, to stderr, which may be the payload's too.
+    static func warn(_ message: String) {
+        if file == nil { writeError("coffer-runtime: warning: \(message)\n") } else { append("warning", message) }
+    }
+
+    private static func append(_ level: String, _ message: String) {
+        guard let file else { return }
         do {
-            try FileDescriptor.open(logFile, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600).writeAll(Array(line.utf8))
+            var line: [UInt8]
+            if isJSON {
+                line = try StrictJSONEncoder().encode(Entry(level: level, msg: message, time: RuntimeClock.now()))
+            } else {
+                let quoted = message.flatMap { $0 == "\"" || $0 == "\\" ? ["\\", $0] : $0 == "\n" ? ["\\", "n"] : [$0] }
+                line = Array("time=\"\(RuntimeClock.now())\" level=\(level) msg=\"\(String(quoted))\"".utf8)
+            }
+            line.append(UInt8(ascii: "\n"))
+            try FileDescriptor.open(file, O_WRONLY | O_CREAT | O_APPEND, mode: 0o644).writeAll(line)
         } catch {
             writeError("coffer-runtime: \(error)\n")
         }
     }
+}
+
+/// Absolute.
+func workingDirectory() throws -> String {
+    guard let path = getcwd(nil, 0) else { throw KernelError.last("getcwd") }
+    defer { free(path) }
+    return String(cString: path)
 }

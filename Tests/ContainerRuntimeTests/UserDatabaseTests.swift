@@ -68,6 +68,17 @@ struct UserDatabaseTests {
         }
     }
 
+    @Test("A passwd that is a link is not followed, and a user given by number does without")
+    func linkedPasswd() throws {
+        try withRoot(nil, nil) { root in
+            symlink("/etc/elsewhere", directory.path + "/etc/passwd")
+            let home = try UserDatabase.home(of: 0, in: root)
+            let refused = refuses("web", root)
+            #expect(home == nil)
+            #expect(refused)
+        }
+    }
+
     @Test("A passwd that is a FIFO, a link or huge does not hang the start (CVE-2024-9676)")
     func hostileFiles() throws {
         try withRoot(nil, nil) { root in

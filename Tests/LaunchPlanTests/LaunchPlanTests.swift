@@ -16,7 +16,7 @@ struct LaunchPlanTests {
             tcpConnectPorts: nil))
     private static let good: [LaunchStep] = [
         .namespaces(new: ["user", "mnt"], joined: []), .mountNamespace, .resourceLimit(name: "RLIMIT_NPROC", soft: 1, hard: 1),
-        .root(.directory("/r")), .mask(path: "/proc/keys"), .readOnlyPath("/proc/sys"), .pivot(readOnly: false), .nestingLimit,
+        .root(.directory("/r")), .mask(path: "/proc/keys"), .readOnlyPath("/proc/sys"), .pivot(PivotStep(readOnly: false)), .nestingLimit,
         .lockedMounts(networkInside: false), identity, .capabilities(capabilities), .noNewPrivileges, landlock, filter,
         .execute(arguments: ["true"], environment: []),
     ]
@@ -46,7 +46,7 @@ struct LaunchPlanTests {
 
     @Test("Without no_new_privs the filter comes before capabilities are dropped")
     func withoutNoNewPrivileges() {
-        let head: [LaunchStep] = [.namespaces(new: [], joined: []), .mountNamespace, .pivot(readOnly: false)]
+        let head: [LaunchStep] = [.namespaces(new: [], joined: []), .mountNamespace, .pivot(PivotStep(readOnly: false))]
         let tail: [LaunchStep] = [.execute(arguments: ["true"], environment: [])]
         #expect(violations(head + [Self.landlock, Self.filter, Self.identity, .capabilities(Self.capabilities)] + tail) == [])
         #expect(violations(head + [Self.identity, .capabilities(Self.capabilities), Self.filter] + tail).count == 1)
@@ -70,7 +70,7 @@ struct MessageTests {
     @Test("What is sent to the runtime is what arrives")
     func initMessages() throws {
         let messages: [InitMessage] = [
-            .console, .egressRules, .ready([]), .ready([.init(step: 3, result: .partial("less"))]), .failed(Self.failure),
+            .console, .egressRules, .mounted, .filterListener, .ready([]), .ready([.init(step: 3, result: .partial("less"))]), .failed(Self.failure),
         ]
         for message in messages { #expect(try InitMessage(decoding: message.encoded()) == message) }
     }

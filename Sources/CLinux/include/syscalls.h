@@ -119,6 +119,12 @@ static inline int cl_capset(const struct cl_cap_data *data) {
                         data->effective_high, data->permitted_high, data->inheritable_high};
     return (int)syscall(SYS_capset, &header, sets);
 }
+// The calling thread's effective set; 0 when it cannot be read.
+static inline uint64_t cl_effective_capabilities(void) {
+    struct { uint32_t version; int pid; } header = {0x20080522, 0};
+    uint32_t sets[6] = {0};
+    return syscall(SYS_capget, &header, sets) != 0 ? 0 : sets[0] | (uint64_t)sets[3] << 32;
+}
 static inline int cl_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
     return (int)syscall(SYS_prctl, option, a, b, c, d);
 }
@@ -167,6 +173,20 @@ static inline int cl_pipe2(int *ends, int flags) { return (int)syscall(SYS_pipe2
 static inline int cl_faccessat2(int dirfd, const char *path, int mode, int flags) {
     return (int)syscall(SYS_faccessat2, dirfd, path, mode, flags);
 }
+// linux/sched/types.h, the first version
+struct cl_sched_attr {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+static inline int cl_sched_setattr(const struct cl_sched_attr *attr) { return (int)syscall(SYS_sched_setattr, 0, attr, 0u); }
+static inline int cl_ioprio_set(int value) { return (int)syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, value); }
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+static inline int cl_pidfd_getfd(int pidfd, int fd) { return (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0); }
 static inline int cl_umask(unsigned mask) { return (int)syscall(SYS_umask, mask); }
 static inline int cl_mknodat(int dirfd, const char *name, unsigned mode, uint64_t device) {
     return (int)syscall(SYS_mknodat, dirfd, name, mode, (unsigned)device);

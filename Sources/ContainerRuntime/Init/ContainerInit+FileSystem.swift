@@ -129,7 +129,6 @@ extension ContainerInit {
         }
         let tree = try performing(.mount, "mounting \(type) on \(mount.destination)") {
             let context = try FileSystemContext(type)
-            try context.set("source", type)
             for option in options {
                 if let value = option.value { try context.set(option.key, value) } else { try context.set(flag: option.key) }
             }
@@ -203,17 +202,30 @@ extension ContainerInit {
                 try Mounts.attach(tree, on: try mountPoint(device.path, directory: false))
                 return
             }
-            let components = device.path.split(separator: "/")
-            guard let name = components.last.map(String.init) else { throw KernelError(call: "mknodat", errno: EINVAL) }
-            let parent = try root.makeDirectories("/" + components.dropLast().joined(separator: "/"))
-            let raw = parent.rawValue
-            let kind = device.type == "b" ? S_IFBLK : device.type == "p" ? S_IFIFO : S_IFCHR
-            let number = UInt64(deviceNumber(device.major, device.minor))
-            try retrying("mknodat", device.path) { cl_mknodat(raw, name, UInt32(kind) | (device.mode & 0o7777), number) }
-            // The umask took bits away; fchmodat follows no link here because the node was just made in our own tmpfs.
-            try retrying("fchmodat", device.path) { fchmodat(raw, name, mode_t(device.mode & 0o7777), 0) }
-            try retrying("fchownat", device.path) { fchownat(raw, name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW) }
+            // Of the container's own devpts; --privileged lists the host's (runtime-spec, "Default Devices").
+            if device.path == "/dev/ptmx" { return }
+            try makeNode(device)
         }
+    }
+
+    private func makeNode(_ device: DeviceStep) throws {
+        let components = device.path.split(separator: "/")
+        guard let name = components.last.map(String.init) else { throw KernelError(call: "mknodat", errno: EINVAL) }
+        let parent = try root.makeDirectories("/" + components.dropLast().joined(separator: "/"))
+        let raw = parent.rawValue
+        let kind = device.type == "b" ? S_IFBLK : device.type == "p" ? S_IFIFO : S_IFCHR
+        let number = UInt64(deviceNumber(device.major, device.minor))
+        if cl_mknodat(raw, name, UInt32(kind) | (device.mode & 0o7777), number) != 0 {
+            // What lies there already is taken only when it is the very device.
+            let number = errno
+            var found = stat()
+            guard number == EEXIST, fstatat(raw, name, &found, AT_SYMLINK_NOFOLLOW) == 0, found.st_mode & S_IFMT == kind,
+                kind == S_IFIFO || found.st_rdev == deviceNumber(device.major, device.minor)
+            else { throw KernelError(call: "mknodat", errno: number, subject: device.path) }
+        }
+        // The umask took bits away; fchmodat follows no link here because the node is one in our own tmpfs.
+        try retrying("fchmodat", device.path) { fchmodat(raw, name, mode_t(device.mode & 0o7777), 0) }
+        try retrying("fchownat", device.path) { fchownat(raw, name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW) }
     }
 
     func makeReadOnly(_ path: String) throws {
@@ -250,7 +262,7 @@ extension ContainerInit {
         return FileDescriptor(owning: try retrying("fcntl") { cl_fcntl(tree, F_DUPFD_CLOEXEC, 3) })
     }
 
-    mutating func pivot(readOnly: Bool) throws {
+    mutating func pivot(_ target: PivotStep) throws {
         for step in plan.steps {
             if case .workingDirectory(let path) = step { try makeWorkingDirectory(path) }
         }
@@ -261,9 +273,11 @@ extension ContainerInit {
                 guard case .mount(let mount) = step, mount.destination == "/dev", mount.setAttributes & 1 != 0 else { continue }
                 try Mounts.setAttributes(try root.open("/dev", RootDirectory.pathOnly), set: .readOnly, recursive: false)
             }
-            if readOnly { try Mounts.setAttributes(root.descriptor, set: .readOnly, recursive: false) }
+            if target.readOnly { try Mounts.setAttributes(root.descriptor, set: .readOnly, recursive: false) }
             try retrying("fchdir") { fchdir(raw) }
-            try Mounts.pivotToWorkingDirectory()
+            if target.moves { try Mounts.moveWorkingDirectoryToRoot() } else { try Mounts.pivotToWorkingDirectory() }
+            guard let propagation = target.propagation.flatMap(MountPropagation.init(rawValue:)) else { return }
+            try Mounts.setPropagation(propagation, recursive: target.recursivePropagation)
         }
         root = RootDirectory(.none)
         stage = .none

@@ -71,6 +71,7 @@ extension ContainerInit {
                 try retrying("fchown", "terminal") { fchown(terminal, wanted.uid, wanted.gid) }
             }
         }
+        if terminal < 0 { try ownStreams() }
         try performing(.identity, "becoming user \(wanted.uid)") {
             try Credentials.keepCapabilities(true)
             try Credentials.assume(user: wanted.uid, group: wanted.gid, additionalGroups: wanted.additionalGroups)
@@ -79,6 +80,20 @@ extension ContainerInit {
         }
         if let path = pendingDirectory {
             try performing(.workingDirectory, "entering the working directory") { try enter(path) }
+        }
+    }
+
+    /// The payload's user can reopen its streams (/dev/stdout) only when they are its own. Those of another user namespace, of a read-only
+    /// file system and the null device stay as they are.
+    private func ownStreams() throws {
+        for stream in Int32(0)...2 {
+            var status = stat()
+            if fstat(stream, &status) != 0 || status.st_uid == identity.uid { continue }
+            let kind = status.st_mode & S_IFMT
+            if kind != S_IFIFO && kind != S_IFSOCK && !(kind == S_IFCHR && isatty(stream) == 1) { continue }
+            if fchown(stream, identity.uid, UInt32.max) != 0 && ![EPERM, EINVAL, EROFS, EACCES].contains(errno) {
+                throw LaunchFailure(.identity, doing: "giving stream \(stream) to the user", KernelError.last("fchown"))
+            }
         }
     }
 

@@ -8,7 +8,7 @@ extension ContainerInit {
     /// The mount namespace of A, and what has to be opened in it before the identity changes.
     mutating func enterMountNamespace() throws {
         try performing(.mountNamespace, "new mount namespace") {
-            try Namespaces.unshare([.mount])
+            if plan.newNamespaces.contains("mnt") { try Namespaces.unshare([.mount]) }
             try Mounts.setPropagation(.private)
         }
         for step in plan.steps {
@@ -25,7 +25,7 @@ extension ContainerInit {
                 }
             }
         }
-        if plan.newNamespaces.contains("user") {
+        if plan.hasUserNamespace {
             try performing(.identityMaps, "becoming root of the container") {
                 try Credentials.assume(user: 0, group: 0, additionalGroups: [])
                 // The change of identity made this process undumpable, so that /proc/PID belongs to the host's root and B's
@@ -33,14 +33,49 @@ extension ContainerInit {
                 try Credentials.setDumpable(true)
             }
         }
-        procfs = RootDirectory(
-            try performing(.mountNamespace, "private procfs") {
-                try FileSystemContext("proc").mount([.noSetuid, .noDevices, .noExecute])
-            })
-        try performing(.mountNamespace, "private procfs") { try openStatus() }
+        try performing(.mountNamespace, "private procfs") {
+            procfs = try makeProcfs()
+            try openStatus()
+        }
     }
 
-    mutating func openStatus() throws(KernelError) { status = try procfs.openBeneath("\(getpid())/status", O_RDONLY) }
+    /// A new procfs is refused to a user whose process namespace is not his own, or who sees only a masked /proc: then the host's, by the
+    /// root that this process still has.
+    private func makeProcfs() throws(KernelError) -> RootDirectory {
+        do {
+            return RootDirectory(try FileSystemContext("proc").mount([.noSetuid, .noDevices, .noExecute]))
+        } catch {
+            if error.errno != EPERM { throw error }
+            let proc = try FileDescriptor.open("/proc", RootDirectory.pathOnly | O_DIRECTORY)
+            let raw = proc.rawValue
+            guard cl_filesystem_magic(raw) == 0x9fa0 else { throw error }
+            return RootDirectory(proc)
+        }
+    }
+
+    /// This process's directory in the private procfs, which may number it otherwise than getpid(2) does.
+    func ownEntry() throws(KernelError) -> String {
+        var buffer = [CChar](repeating: 0, count: 32)
+        let raw = procfs.descriptor.rawValue
+        let length = try retrying("readlinkat", "/proc/self") { readlinkat(raw, "self", &buffer, 31) }
+        return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    mutating func openStatus() throws(KernelError) { status = try procfs.openBeneath("\(try ownEntry())/status", O_RDONLY) }
+
+    /// The offsets are taken before anybody lives in the namespace; then this process, which has no threads, moves in.
+    func setClocks(_ offsets: [TimeOffset]) throws {
+        try performing(.timeOffsets, "setting the clocks of the time namespace") {
+            try Namespaces.unshare([.time])
+            let own = try ownEntry()
+            let lines = offsets.map { "\($0.clock) \($0.seconds) \($0.nanoseconds)\n" }.joined()
+            if !lines.isEmpty { try writeProc("\(own)/timens_offsets", lines) }
+            let raw = procfs.descriptor.rawValue
+            let namespace = FileDescriptor(
+                owning: try retrying("openat", "time_for_children") { openat(raw, "\(own)/ns/time_for_children", O_RDONLY | O_CLOEXEC) })
+            try Namespaces.join(namespace, [.time])
+        }
+    }
 
     func setNames(_ name: String, _ domain: String?) throws {
         try performing(.hostname, "setting the host name to \(name)") {
@@ -77,7 +112,7 @@ extension ContainerInit {
 
     mutating func setOutOfMemoryScore(_ value: Int, _ index: Int) throws {
         do {
-            try writeProc("\(getpid())/oom_score_adj", "\(value)")
+            try writeProc("\(try ownEntry())/oom_score_adj", "\(value)")
         } catch let error as KernelError where error.errno == EACCES || error.errno == EPERM {
             results.append(.init(step: index, result: .unavailable("lowering the score needs CAP_SYS_RESOURCE on the host")))
         }
@@ -92,7 +127,7 @@ extension ContainerInit {
     /// remount or an unmount fails even with CAP_SYS_ADMIN (mount_namespaces(7), "locked mounts").
     mutating func lockMounts(networkInside: Bool) throws {
         let (readEnd, writeEnd) = try performing(.lockedMounts, "pipe") { try makePipe() }
-        let pid = getpid()
+        let pid = try performing(.lockedMounts, "second user namespace") { try ownEntry() }
         // B's maps must be written from A with CAP_SETUID there, and this process is about to leave A: a second one stays.
         switch try performing(.lockedMounts, "second user namespace", { try Processes.fork() }) {
         case .child:
@@ -118,7 +153,7 @@ extension ContainerInit {
     }
 
     /// In the process that stays in A: maps each range of A to itself.
-    private func writeInnerMaps(of pid: Int32, after readEnd: Int32) -> Bool {
+    private func writeInnerMaps(of pid: String, after readEnd: Int32) -> Bool {
         var byte: UInt8 = 0
         guard read(readEnd, &byte, 1) == 1, byte == 1 else { return false }
         do {
@@ -133,6 +168,21 @@ extension ContainerInit {
         } catch {
             return false
         }
+    }
+
+    func setPersonality(_ value: UInt64) throws {
+        try performing(.personality, "personality") { try retrying("personality") { cl_personality(UInt(value)) } }
+    }
+
+    func setScheduler(_ step: SchedulerStep) throws {
+        var attributes = cl_sched_attr(
+            size: UInt32(MemoryLayout<cl_sched_attr>.size), policy: step.policy, flags: step.flags, nice: step.nice, priority: step.priority,
+            runtime: step.runtime, deadline: step.deadline, period: step.period)
+        try performing(.scheduler, "setting the scheduling policy") { try retrying("sched_setattr") { cl_sched_setattr(&attributes) } }
+    }
+
+    func setIOPriority(_ value: UInt16) throws {
+        try performing(.ioPriority, "setting the I/O priority") { try retrying("ioprio_set") { cl_ioprio_set(Int32(value)) } }
     }
 
     mutating func joinKeyring(_ index: Int) throws {

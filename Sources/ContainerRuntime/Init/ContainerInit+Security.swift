@@ -17,20 +17,27 @@ extension ContainerInit {
         if let profile = label.appArmorProfile, !profile.isEmpty {
             try performing(.securityLabel, "AppArmor profile \(profile)") {
                 do {
-                    try writeProc("\(getpid())/attr/apparmor/exec", "exec \(profile)")
+                    try writeProc("\(try ownEntry())/attr/apparmor/exec", "exec \(profile)")
                 } catch let error as KernelError where error.errno == ENOENT {
-                    try writeProc("\(getpid())/attr/exec", "exec \(profile)")
+                    try writeProc("\(try ownEntry())/attr/exec", "exec \(profile)")
                 }
             }
         }
         if let context = label.selinuxLabel, !context.isEmpty {
-            try performing(.securityLabel, "SELinux label \(context)") { try writeProc("\(getpid())/attr/exec", context) }
+            try performing(.securityLabel, "SELinux label \(context)") { try writeProc("\(try ownEntry())/attr/exec", context) }
         }
     }
 
     func loadFilter() throws {
         guard let filter = prepared.filter else { throw LaunchFailure(.systemCallFilter, "there is no compiled filter") }
-        try performing(.systemCallFilter, "loading the system call filter") { try filter.load(flags: prepared.filterFlags) }
+        let listener = try performing(.systemCallFilter, "loading the system call filter") { try filter.load(flags: prepared.filterFlags) }
+        if prepared.filterFlags & SystemCallFilterCompiler.newListener == 0 { return }
+        // sendmsg, which no filter may hand to the listener while nobody has it (SystemCallFilterCompiler checks).
+        let descriptor = FileDescriptor(owning: listener)
+        try performing(.systemCallFilter, "handing the filter's listener over") {
+            try channel.sendMessage(try InitMessage.filterListener.encoded(), with: descriptor)
+        }
+        try wait(for: .proceed)
     }
 
     /// Before the payload's namespace exists, and in A: the payload cannot alter these rules. The kernel's refusal stops the start.
@@ -91,19 +98,46 @@ extension ContainerInit {
         try connectStreams()
         var environment: [String] = []
         for step in plan.steps { if case .execute(_, let given) = step { environment = given } }
+        if arguments.isEmpty { return "" }  // `create` without a process: `start` will say so
         return try ExecutableSearch.find(arguments.first ?? "", environment: environment)
     }
 
     func execute(_ environment: [String]) throws {
-        guard let program = executable else { throw LaunchFailure(.execute, "nothing to execute") }
+        guard let program = executable, !program.isEmpty else {
+            throw LaunchFailure(.execute, "config.json has no process: there is nothing to start", errno: EINVAL)
+        }
         // SIGPIPE and whatever else the caller ignored is not the payload's business.
         SignalState.reset()
         var variables = environment
         if !variables.contains(where: { $0.hasPrefix("HOME=") }) { variables.append("HOME=\(identity.home ?? "/")") }
+        if prepared.preservedDescriptors > 0 { try passDescriptors(&variables) }
         let number = ExecutableSearch.execute(program, arguments, variables)
         throw LaunchFailure(
             step: LaunchStep.Kind.execute.rawValue, call: "execve", errno: number, subject: program,
             message: "exec: \"\(arguments.first ?? "")\": \(KernelError(call: "execve", errno: number).reason.lowercased())")
+    }
+}
+
+extension ContainerInit {
+    /// `--preserve-fds`: descriptors of the caller from 3 on, and nothing else, survive execve (rule R3).
+    private func passDescriptors(_ variables: inout [String]) throws {
+        for descriptor in 3..<(3 + prepared.preservedDescriptors) {
+            try performing(.execute, "passing descriptor \(descriptor) on") {
+                try retrying("fcntl", "\(descriptor)") { cl_fcntl(descriptor, F_SETFD, 0) }
+            }
+        }
+        if prepared.socketActivation > 0 {
+            variables.removeAll { $0.hasPrefix("LISTEN_FDS=") || $0.hasPrefix("LISTEN_PID=") }
+            variables += ["LISTEN_FDS=\(prepared.socketActivation)", "LISTEN_PID=\(getpid())"]
+        }
+    }
+
+    /// Programs of the configuration at a point of the container's life; one that fails stops the start.
+    func run(_ hooks: [RuntimeSpec.Hook], _ status: RuntimeContainerState.Status) throws {
+        guard var state = prepared.hookState else { throw LaunchFailure(.containerHooks, "there is no state to hand to hooks") }
+        state.status = status
+        state.pid = getpid()
+        try HookRunner.run(hooks, state)
     }
 }
 

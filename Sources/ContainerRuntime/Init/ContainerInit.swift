@@ -8,9 +8,12 @@ import OCISpec
 ///
 /// Single-threaded, and it owns nothing but what it inherited: every host path was opened by the parent. `_exit` only.
 struct ContainerInit: ~Copyable {
+    /// What ps shows until execve.
+    static let processName = "coffer:[INIT]"
+
     let plan: LaunchPlan
     var prepared: PreparedLaunch
-    let channel: FileDescriptor
+    var channel: FileDescriptor
 
     /// A procfs of the container's own pid namespace, detached, of which nobody else knows (rule R5).
     var procfs = RootDirectory(.none)
@@ -69,7 +72,7 @@ struct ContainerInit: ~Copyable {
         try performing(.namespaces, "starting") {
             // Nothing above the standard streams may reach the payload (rule R3, CVE-2024-21626).
             try LinuxKernel.closeDescriptors(from: 3, onExecOnly: true)
-            try Credentials.setProcessName("coffer:[INIT]")
+            try Credentials.setProcessName(Self.processName)
             cl_umask(0o022)
         }
         try wait(for: .proceed)
@@ -80,7 +83,7 @@ struct ContainerInit: ~Copyable {
 
     private mutating func walkSteps() throws {
         for (index, step) in plan.steps.enumerated() where step.kind >= .mountNamespace {
-            if step.kind == .systemCallFilter || step.kind == .execute { try signalReady() }
+            if Self.lastSteps.contains(step.kind) { try signalReady() }
             do {
                 try perform(step, index)
             } catch let failure as LaunchFailure where plan.preferred.contains(step.kind) {
@@ -107,7 +110,7 @@ struct ContainerInit: ~Copyable {
             procfs = RootDirectory(proc)
             try openStatus()
         }
-        if plan.hasIdentityMaps { try Credentials.assume(user: 0, group: 0, additionalGroups: []) }
+        if prepared.becomesRoot { try Credentials.assume(user: 0, group: 0, additionalGroups: []) }
         if plan.terminal {
             try performing(.console, "making the terminal") {
                 let pair = try Terminal.open(in: root, size: plan.terminalSize)
@@ -120,19 +123,52 @@ struct ContainerInit: ~Copyable {
         try walkSteps()
     }
 
+    /// What is only done when the payload is to start.
+    private static let lastSteps: Set<LaunchStep.Kind> = [.startHooks, .systemCallFilter, .execute]
     private var readySent = false
 
-    /// Tells the parent once that only the filter and execve are left, and waits for its word.
+    /// Tells the parent once that only the filter and execve are left, and waits for its word, or for the word of `start`.
     private mutating func signalReady() throws {
         if readySent { return }
         readySent = true
         executable = try resolveExecutable()
         try awaitNetwork()
+        // From here on this process may stay for long, with this program's file as its own (CVE-2019-5736).
+        try Credentials.setDumpable(false)
         try channel.sendMessage(try InitMessage.ready(results).encoded())
-        try wait(for: .execute)
+        guard let message = try channel.receiveMessage(limit: 16), let command = message.bytes.first.flatMap(LaunchCommand.init(rawValue:)),
+            message.bytes.count == 1
+        else { throw LaunchFailure(.namespaces, "the runtime ended before the container was started") }
+        switch command {
+        case .execute: return
+        case .hold: try awaitStart()
+        case .proceed: throw InitMessageError.unexpected
+        }
     }
 
-    private borrowing func wait(for command: LaunchCommand) throws {
+    /// `create` is over; whoever connects next and says so starts the payload, and hears how that went. The socket's directory is closed
+    /// to everybody but the container's owner, who has another number here, so that the peer's cannot be compared.
+    private mutating func awaitStart() throws {
+        channel = .none
+        let listener = FileDescriptor(owning: prepared.startListener)
+        prepared.startListener = -1
+        while true {
+            let peer = try UnixSocket.accept(listener)
+            // A `start` that was killed before it said anything has started nothing.
+            if let message = try peer.receiveMessage(limit: 16), message.bytes == [LaunchCommand.execute.rawValue] {
+                channel = peer
+                return
+            }
+        }
+    }
+
+    private func awaitRuntimeHooks() throws {
+        try channel.sendMessage(try InitMessage.mounted.encoded())
+        try wait(for: .proceed)
+    }
+
+    /// Blocks until the parent says this word.
+    borrowing func wait(for command: LaunchCommand) throws {
         guard let message = try channel.receiveMessage(limit: 16), message.bytes == [command.rawValue] else {
             throw LaunchFailure(.namespaces, "the runtime ended before the container was started")
         }
@@ -156,7 +192,7 @@ struct ContainerInit: ~Copyable {
     }
 
     private func joinNamespaces() throws {
-        for (kind, file) in prepared.joined where kind != .pid {
+        for (kind, file) in prepared.joined where !plan.joinsBeforeFork || kind == .mount {
             try performing(.namespaces, "joining the \(kind.rawValue) namespace") {
                 try retrying("setns", kind.rawValue) { cl_setns(file, Int32(truncatingIfNeeded: Int64(kind.cloneFlag))) }
             }
@@ -178,7 +214,14 @@ struct ContainerInit: ~Copyable {
         case .console: try makeConsole()
         case .readOnlyPath(let path): try makeReadOnly(path)
         case .mask(let path): try makeMask(path)
-        case .pivot(let readOnly): try pivot(readOnly: readOnly)
+        case .timeOffsets(let offsets): try setClocks(offsets)
+        case .runtimeHooks: try awaitRuntimeHooks()
+        case .containerHooks(let hooks): try run(hooks, .creating)
+        case .startHooks(let hooks): try run(hooks, .created)
+        case .personality(let value): try setPersonality(value)
+        case .scheduler(let parameters): try setScheduler(parameters)
+        case .ioPriority(let value): try setIOPriority(value)
+        case .pivot(let step): try pivot(step)
         case .nestingLimit: try limitNesting()
         case .lockedMounts(let networkInside): try lockMounts(networkInside: networkInside)
         case .keyring: try joinKeyring(index)

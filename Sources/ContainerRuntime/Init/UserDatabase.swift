@@ -53,10 +53,15 @@ enum UserDatabase {
         return identity
     }
 
-    /// The home directory of a user ID, or nil when the image does not know it.
+    /// The home directory of a user ID, or nil when the image does not know it. A user given by number needs no file: one that is a link, which is
+    /// never followed here, says nothing.
     static func home(of uid: UInt32, in root: borrowing RootDirectory) throws -> String? {
         let wanted = String(uid)
-        return try lines(of: "/etc/passwd", in: root).first { $0.count > 5 && $0[2] == wanted }.map { String($0[5]) }
+        do {
+            return try lines(of: "/etc/passwd", in: root).first { $0.count > 5 && $0[2] == wanted }.map { String($0[5]) }
+        } catch let failure as LaunchFailure where failure.errno == ELOOP {
+            return nil
+        }
     }
 
     private static func groupID(_ group: Substring, _ groups: [[Substring]], _ text: String) throws -> UInt32 {

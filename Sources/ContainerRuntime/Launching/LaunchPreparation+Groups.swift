@@ -7,10 +7,16 @@ extension LaunchPreparation {
     /// Makes the container's control groups and writes the limits, before anything lives in them. A scope of systemd's needs a process to be
     /// made around: that one waits until there is one (`joinScope`).
     func prepareGroups(_ group: ControlGroup, _ prepared: inout PreparedLaunch) throws {
-        let limits = try CgroupLimits(group.resources)
+        var limits = try CgroupLimits(group.resources.withoutZeros)
+        if group.countsUse, !limits.devices.isEmpty {
+            // Devices of the configuration are made in the group already; a node without access opens nothing.
+            limits.devices += ["b", "c"].map { DeviceRule(allow: true, type: $0, major: nil, minor: nil, access: "m") }
+        }
         switch manager {
         case .none(let reason): try missing(group, reason, &prepared)
-        case .hierarchies(let mounts): try prepareHierarchies(mounts, group, limits, &prepared)
+        case .hierarchies(let mounts):
+            if group.countsUse { limits.countedBy = ["cpuacct", "blkio"] }
+            try prepareHierarchies(mounts, group, limits, &prepared)
         case .unified(let base):
             do {
                 let made = try CgroupV2.create(base: base, path: group.path, controllers: CgroupV2Setting.controllers(limits))
@@ -57,9 +63,15 @@ extension LaunchPreparation {
         prepared.groupPaths = groups.paths
         try performing(.controlGroup, "setting limits") {
             prepared.groupShortfalls = try groups.apply(limits)
+            if group.isStrict, let missing = prepared.groupShortfalls.first {
+                throw LaunchFailure(.controlGroup, "\(missing.limit) cannot be limited: \(missing.reason)", errno: ENOTSUP)
+            }
             prepared.taskFiles = try groups.openTaskFiles()
         }
-        if mountsGroups { try openGroupTrees(groups, &prepared) }
+        for step in plan.steps {
+            guard case .mount(let mount) = step, mount.source == .controlGroups, prepared.groupTrees.isEmpty else { continue }
+            try openGroupTrees(groups, MountAttributes(rawValue: mount.setAttributes), &prepared)
+        }
     }
 
     private var mountsGroups: Bool {
@@ -82,16 +94,27 @@ extension LaunchPreparation {
         prepared.groupTrees.append(("", tree.release()))
     }
 
-    private func openGroupTrees(_ groups: CgroupV1, _ prepared: inout PreparedLaunch) throws {
+    /// Only the container's own groups, so that "rw" opens no other's (CVE-2023-25809).
+    private func openGroupTrees(_ groups: CgroupV1, _ attributes: MountAttributes, _ prepared: inout PreparedLaunch) throws {
+        let closed: MountAttributes = [.noSetuid, .noDevices, .noExecute]
         for (controller, path) in groups.directories {
             let tree = try performing(.mount, "mounting the control group \(controller)") {
                 let tree = try Mounts.cloneTree(path: path, recursive: false)
                 try Mounts.setAttributes(
-                    tree, set: [.readOnly, .noSetuid, .noDevices, .noExecute], propagation: .private, recursive: false)
+                    tree, set: closed.union(attributes.intersection(.readOnly)), propagation: .private, recursive: false)
                 return tree
             }
             prepared.groupTrees.append((controller, tree.release()))
         }
+    }
+}
+
+extension RuntimeSpec.Resources {
+    /// Something that only a control group can hold. Device rules are not: in a user namespace no device can be made.
+    var limitsAnything: Bool {
+        let memory = [memory?.limit, memory?.swap, memory?.reservation, memory?.kernel, memory?.kernelTCP].contains { $0 ?? 0 > 0 }
+        let processor = cpu?.quota ?? 0 > 0 || cpu?.cpus?.isEmpty == false || cpu?.mems?.isEmpty == false || cpu?.shares ?? 0 > 0
+        return memory || processor || pids?.limit ?? 0 > 0 || blockIO != nil || unified?.isEmpty == false
     }
 }
 
@@ -120,6 +143,7 @@ extension CgroupLimits {
             }
             unified.append((file, value))
         }
+        settings = V1Settings.of(resources)
         try addDevices(resources.devices ?? [])
     }
 

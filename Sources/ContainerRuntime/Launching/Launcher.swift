@@ -38,6 +38,21 @@ final class NetworkConnection {
     }
 }
 
+/// What an OCI engine asks for beside the plan.
+public struct LaunchOptions: Sendable {
+    /// Where `start` will connect: the payload is not executed before. nil: it is executed at once.
+    public var startListener: Int32?
+    /// Descriptors of the caller from 3 on that the payload gets.
+    public var preservedDescriptors: Int32 = 0
+    /// How many of them came by socket activation (LISTEN_FDS).
+    public var socketActivation: Int32 = 0
+    public var hooks: RuntimeSpec.Hooks?
+    /// What hooks are told; nil where there are none.
+    public var state: RuntimeContainerState?
+
+    public init() {}
+}
+
 /// The parent's half of a launch (`LaunchStep` has the sequence).
 public struct Launcher {
     public let plan: LaunchPlan
@@ -45,6 +60,7 @@ public struct Launcher {
     /// Who makes the container's control groups.
     public let manager: GroupManager
     public let filterCache: String?
+    public var options = LaunchOptions()
 
     public init(plan: LaunchPlan, network: NetworkPolicy, manager: GroupManager, filterCache: String?) {
         self.plan = plan
@@ -64,21 +80,27 @@ public struct Launcher {
     ) throws -> LaunchedContainer {
         var prepared = try LaunchPreparation(plan: plan, manager: manager, filterCache: filterCache)
             .prepare(standardStreams: standardStreams)
+        prepared.startListener = options.startListener ?? -1
+        prepared.preservedDescriptors = options.preservedDescriptors
+        prepared.socketActivation = options.socketActivation
+        prepared.hookState = options.state
         do {
             let staging = try LayerStaging(plan: plan)
             let channel = try performing(.namespaces, "starting") { try SocketPair() }
             let (ours, theirs) = channel.ends()
             let parentEnd = FileDescriptor(owning: ours)
             let childEnd = FileDescriptor(owning: theirs)
-            switch try performing(.namespaces, "new namespaces", { try Processes.fork(into: cloneKinds) }) {
+            let joined = prepared.joined
+            switch try performing(.namespaces, "new namespaces", { try fork(joined) }) {
             case .child:
                 close(ours)
                 ContainerInit(plan: plan, prepared: prepared, channel: childEnd).run()
             case .parent(let process):
                 try childEnd.close()
                 prepared.closeDescriptors()
-                var session = LaunchSession(
-                    plan: plan, network: network, prepared: prepared, staging: staging, channel: parentEnd, process: process)
+                let session = LaunchSession(
+                    plan: plan, network: network, options: options, prepared: prepared, staging: staging, channel: parentEnd,
+                    process: process)
                 return try session.complete(beforeExecute)
             }
         } catch {
@@ -92,6 +114,11 @@ public struct Launcher {
     /// namespace when the process is in its group.
     private var cloneKinds: [NamespaceKind] {
         plan.newNamespaces.compactMap { NamespaceKind(rawValue: $0) }.filter { $0 != .mount && $0 != .cgroup && $0 != .time }
+    }
+
+    private func fork(_ joined: [(kind: NamespaceKind, file: Int32)]) throws -> Processes.Fork {
+        if !plan.joinsBeforeFork { return try Processes.fork(into: cloneKinds) }
+        return try NamespaceJoining.fork(joining: joined, into: cloneKinds)
     }
 
     private func removeGroups(_ paths: [String], after error: any Error) throws {
@@ -117,6 +144,7 @@ public struct Launcher {
 struct LaunchSession: ~Copyable {
     let plan: LaunchPlan
     let network: NetworkPolicy
+    let options: LaunchOptions
     var prepared: PreparedLaunch
     let staging: LayerStaging?
     let channel: FileDescriptor
@@ -128,11 +156,12 @@ struct LaunchSession: ~Copyable {
     var connection: NetworkConnection?
 
     init(
-        plan: LaunchPlan, network: NetworkPolicy, prepared: PreparedLaunch, staging: LayerStaging?,
+        plan: LaunchPlan, network: NetworkPolicy, options: LaunchOptions, prepared: PreparedLaunch, staging: LayerStaging?,
         channel: consuming FileDescriptor, process: consuming ChildProcess
     ) {
         self.plan = plan
         self.network = network
+        self.options = options
         self.prepared = prepared
         self.staging = staging
         self.channel = channel
@@ -155,8 +184,9 @@ struct LaunchSession: ~Copyable {
             let outcomes = OutcomeReport(plan: plan, prepared: prepared, results: results).outcomes
             let address = isOutbound ? prepared.hostAddresses?.containerAddresses.ipv4.description : nil
             try beforeExecute(hostPid, outcomes, prepared.groupPaths, address)
-            try channel.sendMessage([LaunchCommand.execute.rawValue])
-            try follow(untilReady: false)
+            let holds = options.startListener != nil
+            try channel.sendMessage([(holds ? LaunchCommand.hold : .execute).rawValue])
+            if !holds { try follow(untilReady: false) }
             return LaunchedContainer(
                 process: process, hostPid: hostPid, console: console, egressRules: egressRules,
                 groupPaths: prepared.groupPaths, outcomes: outcomes, network: connection)
@@ -232,11 +262,33 @@ struct LaunchSession: ~Copyable {
             case .console:
                 guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
                 console = attached
+            case .mounted:
+                guard untilReady else { throw InitMessageError.unexpected }
+                try runHooks()
+                try channel.sendMessage([LaunchCommand.proceed.rawValue])
+            case .filterListener:
+                guard attached.rawValue >= 0 else { throw InitMessageError.unexpected }
+                var state = options.state
+                state?.status = .creating
+                state?.pid = try Processes.procfsPid(of: process.pidfd)
+                try FilterListener.deliver(attached, plan, state)
+                try channel.sendMessage([LaunchCommand.proceed.rawValue])
             case .egressRules:
                 guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
                 egressRules = attached
             }
         }
+    }
+
+    private func runHooks() throws {
+        guard var state = options.state else { throw LaunchFailure(.runtimeHooks, "there is no state to hand to hooks") }
+        state.status = .creating
+        state.pid = try performing(.runtimeHooks, "the container's process") { try Processes.procfsPid(of: process.pidfd) }
+        // The specification has `prestart` between create and start, `createRuntime` within create; both are run here (config.md, "Hooks").
+        var created = state
+        created.status = .created
+        try HookRunner.run(options.hooks?.prestart ?? [], created)
+        try HookRunner.run(options.hooks?.createRuntime ?? [], state)
     }
 
     /// Waits for the child's next message, and notices when pasta fails meanwhile: the child waits for its work then.

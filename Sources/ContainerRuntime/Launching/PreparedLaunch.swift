@@ -12,7 +12,7 @@ public struct PreparedLaunch: Sendable {
     /// Detached trees by step index: binds, devices, the root directory.
     var trees: [Int: Int32] = [:]
     /// Trees that are shifted into the container's ID range once its maps are written: the parent's own descriptors of them.
-    var shiftedTrees: [(destination: String, tree: Int32)] = []
+    var shiftedTrees: [(destination: String, tree: Int32, recursive: Bool)] = []
     /// Steps that could not be prepared but may be missing.
     var missing: [Int: String] = [:]
     /// Whether a bind source is a directory, by step index.
@@ -42,6 +42,17 @@ public struct PreparedLaunch: Sendable {
     /// Namespace files to join, by kind.
     var joined: [(kind: NamespaceKind, file: Int32)] = []
 
+    /// Where `start` connects, or -1.
+    var startListener: Int32 = -1
+    /// Descriptors of the caller from 3 on that the payload gets.
+    var preservedDescriptors: Int32 = 0
+    /// How many of them are sockets of socket activation (sd_listen_fds(3)).
+    var socketActivation: Int32 = 0
+    /// What hooks get on stdin.
+    var hookState: RuntimeContainerState?
+    /// A process that enters a container whose user namespace is not the caller's.
+    var becomesRoot = false
+
     /// Addresses of the host for the egress rules, read in the host's network namespace.
     var hostAddresses: HostAddresses?
 
@@ -57,16 +68,16 @@ public struct PreparedLaunch: Sendable {
         let namespace = try performing(.mount, "the container's user namespace") {
             try FileDescriptor.open("/proc/\(pid)/ns/user", O_RDONLY)
         }
-        for (destination, raw) in shiftedTrees {
+        for (destination, raw, recursive) in shiftedTrees {
             try performing(.mount, "ID-mapping the mount on \(destination)") {
                 let tree = FileDescriptor(owning: try retrying("fcntl") { cl_fcntl(raw, F_DUPFD_CLOEXEC, 3) })
-                try Mounts.mapIDs(of: tree, by: namespace, recursive: false)
+                try Mounts.mapIDs(of: tree, by: namespace, recursive: recursive)
             }
         }
     }
 
     private mutating func closeShifted() {
-        for (_, tree) in shiftedTrees { close(tree) }
+        for (_, tree, _) in shiftedTrees { close(tree) }
         shiftedTrees = []
     }
 
@@ -121,8 +132,8 @@ struct LaunchPreparation {
         case .root(.directory(let path)):
             prepared.trees[index] = try performing(.root, "opening the root file system") {
                 let tree = try Mounts.cloneTree(path: path, recursive: true)
-                // A copy of a shared mount is its peer: what is mounted in it would appear on the host, and pivot_root refuses it.
-                try Mounts.setAttributes(tree, propagation: .private, recursive: true)
+                // A clone of a shared mount is shared with it, and pivot_root(2) refuses that.
+                try Mounts.setAttributes(tree, propagation: rootPropagation, recursive: true)
                 return tree.release()
             }
         case .mount(let mount): try prepareMount(mount, index, &prepared)
@@ -141,6 +152,13 @@ struct LaunchPreparation {
         }
     }
 
+    private var rootPropagation: MountPropagation {
+        for step in plan.steps {
+            if case .pivot(let pivot) = step, pivot.propagation == MountPropagation.slave.rawValue { return .slave }
+        }
+        return .private
+    }
+
     private func prepareMount(_ mount: MountStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
         guard case .bind(let path, let recursive) = mount.source else { return }
         if mount.optional, let reason = absence(of: path) {
@@ -151,21 +169,39 @@ struct LaunchPreparation {
             try cloneSource(path, recursive: recursive)
         }
         prepared.treeIsDirectory[index] = try tree.status().st_mode & S_IFMT == S_IFDIR
-        // A volume that is still to be filled becomes read-only after that.
-        let set = MountAttributes(rawValue: mount.copyUp ? mount.setAttributes & ~MountAttributes.readOnly.rawValue : mount.setAttributes)
-        let clear = MountAttributes(rawValue: mount.clearAttributes)
-        try performing(.mount, "mount options of \(mount.destination)") {
-            if !set.isEmpty {
-                // What closes reaches submounts: a read-only volume with a writable mount below it is not read-only.
-                try Mounts.setAttributes(tree, set: set, clear: [], recursive: true)
-            }
-            // Loosening never reaches below the mount that was named.
-            if !clear.isEmpty { try relax(tree, clear) }
-            try Mounts.setAttributes(
-                tree, propagation: mount.propagation.flatMap { MountPropagation(rawValue: $0) } ?? .private, recursive: true)
-        }
-        if mount.idMapped { prepared.shiftedTrees.append((mount.destination, try tree.duplicate().release())) }
+        try performing(.mount, "mount options of \(mount.destination)") { try setOptions(of: tree, mount) }
+        if let mapping = mount.idMapping { try shift(tree, mapping, mount.destination, &prepared) }
         prepared.trees[index] = tree.release()
+    }
+
+    private func setOptions(of tree: borrowing FileDescriptor, _ mount: MountStep) throws {
+        // A volume that is still to be filled becomes read-only after that.
+        let later = mount.copyUp ? MountAttributes.readOnly : []
+        let set = MountAttributes(rawValue: mount.setAttributes).subtracting(later)
+        let clear = MountAttributes(rawValue: mount.clearAttributes)
+        if !set.isEmpty { try Mounts.setAttributes(tree, set: set, clear: [], recursive: false) }
+        if !clear.isEmpty { try relax(tree, clear) }
+        let (below, open) = (MountAttributes(rawValue: mount.recursiveSet).subtracting(later), MountAttributes(rawValue: mount.recursiveClear))
+        if !below.isEmpty || !open.isEmpty { try Mounts.setAttributes(tree, set: below, clear: open, recursive: true) }
+        let propagation = mount.propagation.flatMap { MountPropagation(rawValue: $0) } ?? .private
+        try Mounts.setAttributes(tree, propagation: propagation, recursive: mount.recursivePropagation)
+    }
+
+    private func shift(
+        _ tree: borrowing FileDescriptor, _ mapping: MountIDMapping, _ destination: String, _ prepared: inout PreparedLaunch
+    ) throws {
+        switch mapping.map {
+        case .container: prepared.shiftedTrees.append((destination, try tree.duplicate().release(), mapping.recursive))
+        case .ranges(let users, let groups):
+            func lines(_ ranges: [RuntimeSpec.IDMapping]) -> [IDMapping] {
+                ranges.map { IDMapping(inside: $0.containerID, outside: $0.hostID, count: $0.size) }
+            }
+            let own = try tree.duplicate()
+            try performing(.mount, "ID-mapping the mount on \(destination)") {
+                let namespace = try IDMaps(users: lines(users), groups: lines(groups)).makeNamespace()
+                try Mounts.mapIDs(of: own, by: namespace, recursive: mapping.recursive)
+            }
+        }
     }
 
     private func cloneSource(_ path: String, recursive: Bool) throws(KernelError) -> FileDescriptor {
@@ -188,7 +224,7 @@ struct LaunchPreparation {
     }
 
     private func prepareDevice(_ device: DeviceStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
-        guard plan.hasUserNamespace, device.type != "p" else { return }
+        guard plan.hasUserNamespace || !UserNamespaces.isInitial, device.type != "p" else { return }
         let path = try hostPath(of: device)
         let tree = try performing(.device, "device \(device.path)") { try Mounts.cloneTree(path: path, recursive: false) }
         let status = try tree.status()

@@ -18,6 +18,7 @@ extension LaunchFailure {
 }
 
 /// Runs a part of a step and gives its failure the step's name.
+@discardableResult
 func performing<Value: ~Copyable>(
     _ step: LaunchStep.Kind, _ doing: @autoclosure () -> String, _ body: () throws -> Value
 ) throws -> Value {

@@ -18,7 +18,6 @@ struct SystemCallFilterCompiler {
 
     func compile(_ profile: RuntimeSpec.Seccomp) throws -> Compiled {
         let flags = try filterFlags(profile)
-        if profile.listenerPath != nil { throw PlanError("seccomp.listenerPath is not supported yet") }
         // The whole profile is the key: a hash decides only the file's name, equality of every byte decides the hit.
         let key = try StrictJSONEncoder().encode(profile)
         if let (instructions, unknown) = cached(key) {
@@ -32,33 +31,39 @@ struct SystemCallFilterCompiler {
         return Compiled(filter: filter, unknown: unknown, flags: flags)
     }
 
+    /// SECCOMP_FILTER_FLAG_NEW_LISTENER
+    static let newListener: UInt32 = 8
+
+    /// - Returns: whether the filter has a listener.
+    private func hasListener(_ profile: RuntimeSpec.Seccomp) throws -> Bool {
+        let notify = "SCMP_ACT_NOTIFY"
+        if profile.defaultAction == notify { throw PlanError("\(notify) cannot be used as the default action") }
+        let rules = (profile.syscalls ?? []).filter { $0.action == notify }
+        if rules.isEmpty { return false }
+        // The process hands the listener over by these itself, and nobody would answer.
+        for name in ["write", "sendmsg", "recvmsg"] where rules.contains(where: { $0.names.contains(name) }) {
+            throw PlanError("\(notify) cannot be used for the \(name) syscall")
+        }
+        guard let path = profile.listenerPath, path.hasPrefix("/") else {
+            throw PlanError("seccomp has \(notify) but no absolute listenerPath")
+        }
+        return true
+    }
+
     private func action(_ name: String, _ number: UInt32?) throws -> SeccompAction {
         let code = UInt16(truncatingIfNeeded: number ?? UInt32(EPERM))
-        switch name {
-        case "SCMP_ACT_ALLOW": return .allow
-        case "SCMP_ACT_LOG": return .log
-        case "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD": return .killThread
-        case "SCMP_ACT_KILL_PROCESS": return .killProcess
-        case "SCMP_ACT_TRAP": return .trap
-        case "SCMP_ACT_NOTIFY": return .notify
-        case "SCMP_ACT_ERRNO": return .errno(code)
-        case "SCMP_ACT_TRACE": return .trace(code)
-        default: throw PlanError("unknown seccomp action \(name)")
-        }
+        guard let action = FilterFacts.actionTable[name] else { throw PlanError("unknown seccomp action \(name)") }
+        return action(code)
     }
 
     private func architecture(_ name: String) throws -> String {
-        guard name.hasPrefix("SCMP_ARCH_") else { throw PlanError("unknown seccomp architecture \(name)") }
+        guard FilterFacts.architectures.contains(name) else { throw PlanError("unknown seccomp architecture \(name)") }
         return name.dropFirst(10).lowercased()
     }
 
     private func rule(_ rule: RuntimeSpec.Seccomp.Rule) throws -> SeccompRule {
-        let comparisons: [String: SeccompCondition.Comparison] = [
-            "SCMP_CMP_NE": .notEqual, "SCMP_CMP_LT": .less, "SCMP_CMP_LE": .lessOrEqual, "SCMP_CMP_EQ": .equal,
-            "SCMP_CMP_GE": .greaterOrEqual, "SCMP_CMP_GT": .greater, "SCMP_CMP_MASKED_EQ": .maskedEqual,
-        ]
         let conditions = try (rule.args ?? []).map { argument in
-            guard let comparison = comparisons[argument.op] else { throw PlanError("unknown seccomp operator \(argument.op)") }
+            guard let comparison = FilterFacts.operatorTable[argument.op] else { throw PlanError("unknown seccomp operator \(argument.op)") }
             guard argument.index < 6 else { throw PlanError("seccomp argument index \(argument.index) is above 5") }
             return SeccompCondition(
                 index: argument.index, comparison: comparison, value: argument.value, second: argument.valueTwo ?? 0)
@@ -67,13 +72,12 @@ struct SystemCallFilterCompiler {
     }
 
     private func filterFlags(_ profile: RuntimeSpec.Seccomp) throws -> UInt32 {
-        let known: [String: UInt32] = [
-            "SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0,  // means something only with a listener
-        ]
-        return try (profile.flags ?? []).reduce(0) { flags, name in
-            guard let flag = known[name] else { throw PlanError("unknown seccomp flag \(name)") }
-            return flags | flag
+        let listener = try hasListener(profile) ? Self.newListener : 0
+        // One thread has nothing to synchronise, and TSYNC has no room to return a listener; WAIT_KILLABLE means nothing without one.
+        let ignored: UInt32 = listener == 0 ? 0x20 : 1
+        return try (profile.flags ?? []).reduce(listener) { flags, name in
+            guard let flag = FilterFacts.flagTable[name] else { throw PlanError("unknown seccomp flag \(name)") }
+            return flags | (flag & ~ignored)
         }
     }
 
@@ -118,4 +122,37 @@ struct SystemCallFilterCompiler {
             // A cache that cannot be written costs time only.
         }
     }
+}
+
+/// What the specification calls the parts of a filter (config-linux.md, "Seccomp"), one table each.
+public enum FilterFacts {
+    /// The number goes with ERRNO and TRACE only.
+    static let actionTable: [String: @Sendable (UInt16) -> SeccompAction] = [
+        "SCMP_ACT_ALLOW": { _ in .allow }, "SCMP_ACT_LOG": { _ in .log }, "SCMP_ACT_KILL": { _ in .killThread },
+        "SCMP_ACT_KILL_THREAD": { _ in .killThread }, "SCMP_ACT_KILL_PROCESS": { _ in .killProcess }, "SCMP_ACT_TRAP": { _ in .trap },
+        "SCMP_ACT_NOTIFY": { _ in .notify }, "SCMP_ACT_ERRNO": { .errno($0) }, "SCMP_ACT_TRACE": { .trace($0) },
+    ]
+    static let operatorTable: [String: SeccompCondition.Comparison] = [
+        "SCMP_CMP_NE": .notEqual, "SCMP_CMP_LT": .less, "SCMP_CMP_LE": .lessOrEqual, "SCMP_CMP_EQ": .equal,
+        "SCMP_CMP_GE": .greaterOrEqual, "SCMP_CMP_GT": .greater, "SCMP_CMP_MASKED_EQ": .maskedEqual,
+    ]
+    /// SECCOMP_FILTER_FLAG_* (seccomp(2)).
+    static let flagTable: [String: UInt32] = [
+        "SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0x20,
+    ]
+    public static let actions = actionTable.keys.sorted()
+    public static let operators = operatorTable.keys.sorted()
+    public static let flags = flagTable.keys.sorted()
+    public static let architectures = [
+        "AARCH64", "ARM", "LOONGARCH64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PARISC", "PARISC64", "PPC", "PPC64",
+        "PPC64LE", "RISCV64", "S390", "S390X", "X32", "X86", "X86_64",
+    ].map { "SCMP_ARCH_" + $0 }
+    /// Of libseccomp, "2.5.4".
+    public static var libraryVersion: String { SeccompFilter.libraryVersion }
+}
+
+/// What a mount may be asked for by name.
+public enum MountOptionNames {
+    public static let all = MountOptions.names
 }

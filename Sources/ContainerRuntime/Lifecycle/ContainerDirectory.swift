@@ -22,13 +22,23 @@ public struct ContainerRecord: Codable, Sendable, Equatable {
     public var bundle: String
     /// RFC 3339.
     public var created: String
+    /// The user that made it.
+    public var owner: UInt32
+    /// `pid` is 0 until there is a process; while it is, `monitorPid` is the process that creates the container.
     public var state: RuntimeState
+    /// The group below each hierarchy's root, so that a creation that was killed can be cleaned up after; nil where there is none.
+    public var groupPath: String?
+    /// Of the configuration, for `state`.
+    public var ociVersion: String
 
-    public init(id: String, bundle: String, created: String, state: RuntimeState) {
+    public init(id: String, bundle: String, created: String, owner: UInt32, state: RuntimeState, groupPath: String?, ociVersion: String) {
         self.id = id
         self.bundle = bundle
         self.created = created
+        self.owner = owner
         self.state = state
+        self.groupPath = groupPath
+        self.ociVersion = ociVersion
     }
 }
 
@@ -74,14 +84,51 @@ public struct ContainerDirectory: Sendable {
     public func load() throws -> ContainerRecord {
         do {
             return try StrictJSONDecoder().decode(ContainerRecord.self, from: try readFile("\(path)/state.json"))
-        } catch let error as KernelError where error.errno == ENOENT {
-            throw PlanError("container does not exist: \(id)")
+        } catch let error as KernelError where error.errno == ENOENT || error.errno == ENOTDIR {
+            throw NoSuchContainer(id: id)
         }
+    }
+
+    /// What the container is doing, by the kernel's word.
+    public func status(of record: ContainerRecord) throws -> RuntimeContainerState.Status {
+        if record.state.pid == 0 {
+            let creator = try Processes.entry(of: record.state.monitorPid)
+            return creator?.startTicks == record.state.monitorStartTicks && creator?.hasEnded == false ? .creating : .stopped
+        }
+        guard let process = try Processes.entry(of: record.state.pid), process.startTicks == record.state.pidStartTicks, !process.hasEnded
+        else { return .stopped }
+        // The name is the process's own until its execve; a `start` that was killed after it leaves the socket behind.
+        if process.name == ContainerInit.processName, awaitsStart { return .created }
+        return try CgroupDirectories.isFrozen(record.state.cgroupPaths) ? .paused : .running
+    }
+
+    /// The directory itself, for what lies in it under short names.
+    public func open() throws(KernelError) -> FileDescriptor {
+        try FileDescriptor.open(path, RootDirectory.pathOnly | O_DIRECTORY)
+    }
+
+    /// Where `start` reaches the container's first process. There only while the container is created and not started.
+    public static let startSocket = "start.sock"
+
+    /// Whether `create` was there and `start` was not.
+    public var awaitsStart: Bool { access("\(path)/\(Self.startSocket)", F_OK) == 0 }
+
+    public func removeStartSocket() throws(KernelError) {
+        if unlink("\(path)/\(Self.startSocket)") != 0 && errno != ENOENT { throw .last("unlink", Self.startSocket) }
+    }
+
+    /// Keeps the configuration: what happens to the bundle's after `create` has no effect (runtime-spec, "Lifecycle").
+    public func keep(_ configuration: [UInt8]) throws { try replaceFile("\(path)/\(RuntimeSpec.fileName)", with: configuration) }
+
+    /// The kept configuration, and Coffer's own extension from the bundle.
+    public func configuration(_ record: ContainerRecord) throws -> (spec: RuntimeSpec, ext: BundleExtension?) {
+        try Bundle.read(directory: record.bundle, configuration: "\(path)/\(RuntimeSpec.fileName)")
     }
 
     /// Removes the record. What is gone already is no error.
     public func remove() throws {
-        for name in ["state.json", "state.json.new"] where unlink("\(path)/\(name)") != 0 && errno != ENOENT {
+        let names = ["state.json", RuntimeSpec.fileName].flatMap { [$0 + ".new", $0] } + [Self.startSocket]
+        for name in names where unlink("\(path)/\(name)") != 0 && errno != ENOENT {
             throw KernelError.last("unlink", "\(path)/\(name)")
         }
         if rmdir(path) != 0 && errno != ENOENT { throw KernelError.last("rmdir", path) }
@@ -106,12 +153,10 @@ public struct ContainerDirectory: Sendable {
     }
 }
 
-extension ContainerRecord {
-    /// "running" or "stopped", by the kernel's word.
-    public func currentStatus() throws -> RuntimeContainerState.Status {
-        guard state.status == .running, try Processes.startTicks(of: state.pid) == state.pidStartTicks else { return .stopped }
-        return try CgroupDirectories.isFrozen(state.cgroupPaths) ? .paused : .running
-    }
+/// There is no container of this name.
+public struct NoSuchContainer: Error, Sendable, CustomStringConvertible {
+    public let id: String
+    public var description: String { "container does not exist: \(id)" }
 }
 
 /// Writes to descriptor 2, unbuffered. An error here has nowhere to go.

@@ -10,7 +10,7 @@ public enum ContainerInitProcess {
     /// - Returns: the payload's exit code, 127 or 126 when it could not be started.
     public static func run(_ command: [String]) -> Int32 {
         do {
-            let environment = currentEnvironment()
+            let environment = CurrentEnvironment.variables
             let program = try ExecutableSearch.find(command[0], environment: environment)
             let child = try retrying("clone") { cl_fork() }
             if child == 0 {
@@ -42,15 +42,5 @@ public enum ContainerInitProcess {
             if ended < 0 && errno != EINTR { throw KernelError.last("waitpid") }
             if ended == pid { return ProcessEnd(waitStatus: status).exitCode }
         }
-    }
-
-    private static func currentEnvironment() -> [String] {
-        var result: [String] = []
-        var entry = environ
-        while let text = entry.pointee {
-            result.append(String(cString: text))
-            entry += 1
-        }
-        return result
     }
 }

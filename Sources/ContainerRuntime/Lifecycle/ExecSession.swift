@@ -19,6 +19,16 @@ public struct ExecSession {
     public var interactive: Bool
     public var filterCache: String?
     public var pidFile: String?
+    /// The process gets the caller's own streams, as OCI engines expect; otherwise they are carried through pipes.
+    public var inheritsStreams = false
+    /// The socket that the terminal's master goes to.
+    public var consoleSocket: String?
+    public var preservedDescriptors: Int32 = 0
+    public var socketActivation: Int32 = 0
+    /// A group below the container's own: "PATH", or "CONTROLLER[,CONTROLLER]:PATH".
+    public var subgroup: String?
+    /// The container as its listener's agent is told of it.
+    public var containerState: RuntimeContainerState?
 
     public init(
         state: RuntimeState, spec: RuntimeSpec, ext: BundleExtension?, process: RuntimeSpec.Process, userSpec: String?,
@@ -49,23 +59,53 @@ public struct ExecSession {
         try openGroups(&prepared)
         let streams = try makeStreams(plan)
         prepared.standardStreams = streams.payload
-        try performing(.namespaces, "entering the container") { try Namespaces.join(target, try joinedKinds.filter(differs)) }
+        prepared.preservedDescriptors = preservedDescriptors
+        prepared.socketActivation = socketActivation
+        // Where it goes is a matter of the host: looked up before this process is in the container.
+        let consoleTarget = try connectConsole()
+        let kinds = try joinedKinds.filter(differs)
+        prepared.becomesRoot = kinds.contains(.user)
         let pair = try SocketPair()
         let (ours, theirs) = pair.ends()
-        switch try Processes.fork() {
+        switch try NamespaceJoining.fork(joining: target, kinds) {
         case .child:
             close(ours)
             ContainerInit(plan: plan, prepared: prepared, channel: FileDescriptor(owning: theirs)).runJoined()
         case .parent(let child):
             close(theirs)
             prepared.closeDescriptors()
-            return try follow(child, FileDescriptor(owning: ours), streams)
+            return try follow(child, FileDescriptor(owning: ours), streams, consoleTarget)
         }
     }
 
+    private func connectConsole() throws -> FileDescriptor {
+        guard let consoleSocket else { return .none }
+        return try performing(.console, "connecting to \(consoleSocket)") { try UnixSocket.connect(consoleSocket, .stream) }
+    }
+
     private func follow(
-        _ child: consuming ChildProcess, _ channel: consuming FileDescriptor, _ streams: MonitorStreams
+        _ child: consuming ChildProcess, _ channel: consuming FileDescriptor, _ streams: MonitorStreams,
+        _ consoleTarget: borrowing FileDescriptor
     ) throws -> Int32 {
+        let console = try converse(child, channel)
+        if let pidFile { try replaceFile(pidFile, with: Array("\(try Processes.procfsPid(of: child.pidfd))".utf8), mode: 0o644) }
+        let terminal = process.terminal ?? false
+        if terminal, consoleSocket != nil {
+            try consoleTarget.sendMessage(Array("/dev/ptmx".utf8), with: FileDescriptor(owning: console))
+        }
+        if detach { return 0 }
+        SignalForwarding.forward(to: child.pidfd.rawValue)
+        if terminal ? consoleSocket != nil : inheritsStreams { return try Processes.wait(for: child.pid).exitCode }
+        var relay = StreamRelay(
+            input: terminal ? console : streams.ours.input, output: terminal ? console : streams.ours.output,
+            errorOutput: streams.ours.errorOutput, terminal: terminal, readsInput: interactive || terminal)
+        if !terminal, !interactive { relay.input = -1 }
+        try relay.run(until: child.pidfd)
+        return try Processes.wait(for: child.pid).exitCode
+    }
+
+    /// Leads the process to its execve. - Returns: the master of its terminal, or -1.
+    private func converse(_ child: borrowing ChildProcess, _ channel: borrowing FileDescriptor) throws -> Int32 {
         var console: Int32 = -1
         try channel.sendMessage([LaunchCommand.proceed.rawValue])
         while let (bytes, descriptor) = try channel.receiveMessage(limit: InitMessage.limit) {
@@ -76,22 +116,20 @@ public struct ExecSession {
                 throw failure
             case .console: console = descriptor
             case .ready: try channel.sendMessage([LaunchCommand.execute.rawValue])
-            case .egressRules: throw InitMessageError.unexpected
+            case .filterListener:
+                let listener = FileDescriptor(owning: descriptor)
+                guard let profile = spec.linux?.seccomp, var container = containerState else { throw InitMessageError.unexpected }
+                container.status = .running
+                try FilterListener.deliver(listener, profile, container)
+                try channel.sendMessage([LaunchCommand.proceed.rawValue])
+            case .egressRules, .mounted: throw InitMessageError.unexpected
             }
         }
-        if let pidFile { try replaceFile(pidFile, with: Array("\(try Processes.procfsPid(of: child.pidfd))".utf8), mode: 0o644) }
-        if detach { return 0 }
-        SignalForwarding.forward(to: child.pidfd.rawValue)
-        let terminal = process.terminal ?? false
-        var relay = StreamRelay(
-            input: terminal ? console : streams.ours.input, output: terminal ? console : streams.ours.output,
-            errorOutput: streams.ours.errorOutput, terminal: terminal, readsInput: interactive || terminal)
-        if !terminal, !interactive { relay.input = -1 }
-        try relay.run(until: child.pidfd)
-        return try Processes.wait(for: child.pid).exitCode
+        return console
     }
 
     private func makeStreams(_ plan: LaunchPlan) throws -> MonitorStreams {
+        if inheritsStreams { return MonitorStreams.inherited }
         if detach && !plan.terminal { return try MonitorStreams.discarding() }
         let streams = try MonitorStreams(terminal: plan.terminal, stdinOpen: interactive)
         for end in [streams.ours.output, streams.ours.errorOutput] where end >= 0 {
@@ -105,6 +143,7 @@ public struct ExecSession {
         let names = (spec.linux?.namespaces ?? []).map(\.type)
         let table: [(RuntimeSpec.Namespace.Kind, NamespaceKind)] = [
             (.user, .user), (.mount, .mount), (.pid, .pid), (.network, .network), (.ipc, .ipc), (.uts, .uts), (.cgroup, .cgroup),
+            (.time, .time),
         ]
         return table.filter { names.contains($0.0) }.map(\.1)
     }
@@ -119,11 +158,26 @@ public struct ExecSession {
 
     private func openGroups(_ prepared: inout PreparedLaunch) throws {
         for path in state.cgroupPaths {
+            let group = try path + below(path)
             try performing(.controlGroup, "entering the container's control group") {
-                let file = access(path + "/tasks", F_OK) == 0 ? "/tasks" : "/cgroup.procs"
-                prepared.taskFiles.append(try FileDescriptor.open(path + file, O_WRONLY).release())
+                let file = access(group + "/tasks", F_OK) == 0 ? "/tasks" : "/cgroup.procs"
+                prepared.taskFiles.append(try FileDescriptor.open(group + file, O_WRONLY).release())
             }
         }
+    }
+
+    /// What `--cgroup` adds to a group's directory.
+    private func below(_ group: String) throws -> String {
+        guard let subgroup, !subgroup.isEmpty else { return "" }
+        let parts = subgroup.split(separator: ":", maxSplits: 1).map(String.init)
+        let path = parts[parts.count - 1]
+        guard !path.split(separator: "/").contains("..") else { throw PlanError("--cgroup \(subgroup) leaves the container's group") }
+        if parts.count > 1 {
+            let controllers = parts[0].split(separator: ",")
+            let hierarchy = group.split(separator: "/").contains { part in controllers.contains { part.split(separator: ",").contains($0) } }
+            if !hierarchy { return "" }
+        }
+        return path.hasPrefix("/") ? path : "/" + path
     }
 
     /// The end of the container's own plan, with another program.
@@ -133,10 +187,12 @@ public struct ExecSession {
         var changedExtension = ext
         changedExtension?.userSpec = userSpec
         changedExtension?.initProcess = false
+        changed.hooks = nil
         let facts = LaunchFacts(hasControlGroups: true, bundle: "/")
         let whole = try LaunchPlanner.plan(changed, changedExtension, facts: facts)
         let kept: Set<LaunchStep.Kind> = [
-            .resourceLimit, .oomScore, .keyring, .workingDirectory, .identity, .capabilities, .noNewPrivileges, .securityLabel,
+            .resourceLimit, .oomScore, .keyring, .personality, .scheduler, .ioPriority, .workingDirectory, .identity, .capabilities, .noNewPrivileges,
+            .securityLabel,
             .landlock, .verification, .systemCallFilter, .execute,
         ]
         let maps = whole.steps.filter { $0.kind == .identityMaps }
@@ -152,6 +208,9 @@ extension MonitorStreams {
         let null = try FileDescriptor.open("/dev/null", O_RDWR).release()
         return MonitorStreams(payload: [null, null, null], ours: (-1, -1, -1))
     }
+
+    /// The caller's own.
+    static var inherited: MonitorStreams { MonitorStreams(payload: nil, ours: (-1, -1, -1)) }
 
     private init(payload: [Int32]?, ours: (input: Int32, output: Int32, errorOutput: Int32)) {
         self.payload = payload

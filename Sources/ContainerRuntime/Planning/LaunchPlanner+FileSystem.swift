@@ -12,21 +12,35 @@ extension LaunchPlanner {
         }
         var steps: [LaunchStep] = [.root(try root(spec, ext, facts))]
         for mount in spec.mounts ?? [] {
-            guard var step = try mountStep(mount, linux, facts) else { continue }
+            var step = try mountStep(mount, linux, facts, closesSubmounts: ext != nil)
             if case .bind = step.source, ext?.filledVolumes?.contains(step.destination) ?? false { step.copyUp = true }
             steps.append(.mount(step))
         }
-        let hasDev = (spec.mounts ?? []).contains { $0.destination == "/dev" }
-        if hasDev {
-            steps += try devices(linux)
+        // A /dev that is the host's, or the image's own, is nobody's to fill.
+        let fillsDev = steps.contains {
+            guard case .mount(let mount) = $0, mount.destination == "/dev", case .fileSystem = mount.source else { return false }
+            return true
         }
+        if fillsDev { steps += try devices(linux) }
         if spec.process?.terminal ?? false { steps.append(.console) }
         steps += (linux.readonlyPaths ?? []).map { .readOnlyPath($0) }
         steps += (linux.maskedPaths ?? []).map { .mask(path: $0) }
         for path in (linux.maskedPaths ?? []) + (linux.readonlyPaths ?? []) where !path.hasPrefix("/") {
             throw PlanError("masked or read-only path \(path) is not absolute")
         }
-        steps.append(.pivot(readOnly: spec.root?.readonly ?? false))
+        let hooks = spec.hooks
+        if !(hooks?.prestart ?? []).isEmpty || !(hooks?.createRuntime ?? []).isEmpty { steps.append(.runtimeHooks) }
+        if let hooks = hooks?.createContainer, !hooks.isEmpty { steps.append(.containerHooks(hooks)) }
+        var pivot = PivotStep(readOnly: spec.root?.readonly ?? false, moves: facts.movesRoot)
+        if let name = linux.rootfsPropagation, !name.isEmpty {
+            let options = MountOptions([name])
+            guard let propagation = options.propagation else {
+                throw PlanError("linux.rootfsPropagation is \"\(name)\": expected shared, slave, private or unbindable")
+            }
+            pivot.propagation = propagation.rawValue
+            pivot.recursivePropagation = options.recursivePropagation
+        }
+        steps.append(.pivot(pivot))
         return steps
     }
 
@@ -39,45 +53,57 @@ extension LaunchPlanner {
         return .directory(path.hasPrefix("/") ? path : facts.bundle + "/" + path)
     }
 
-    /// Only the container's own shift is known: maps that a mount brings must be those of the container.
-    private static func checkMaps(of mount: RuntimeSpec.Mount, _ options: MountOptions, _ linux: RuntimeSpec.Linux) throws {
-        let brought = mount.uidMappings != nil || mount.gidMappings != nil
-        guard brought || options.idMapped else { return }
-        guard linux.uidMappings != nil else {
-            throw PlanError("the mount on \(mount.destination) is to be ID-mapped, which needs a user namespace")
+    /// Maps that a mount brings, or the container's own.
+    private static func idMapping(of mount: RuntimeSpec.Mount, _ options: MountOptions, _ linux: RuntimeSpec.Linux) throws -> MountIDMapping? {
+        let (users, groups) = (mount.uidMappings ?? [], mount.gidMappings ?? [])
+        if users.isEmpty && groups.isEmpty {
+            guard let kind = options.idMap else { return nil }
+            guard linux.uidMappings != nil else {
+                throw PlanError("the mount on \(mount.destination) is to be ID-mapped, which needs a user namespace or uidMappings of its own")
+            }
+            return MountIDMapping(map: .container, recursive: kind == .recursive)
         }
-        if brought, mount.uidMappings != linux.uidMappings || mount.gidMappings != linux.gidMappings {
-            throw PlanError("the mount on \(mount.destination) has ID maps other than the container's: that is not supported yet")
+        guard !users.isEmpty, !groups.isEmpty else {
+            throw PlanError("the mount on \(mount.destination) has only one of uidMappings and gidMappings")
         }
+        if mount.uidMappings == linux.uidMappings, mount.gidMappings == linux.gidMappings {
+            return MountIDMapping(map: .container, recursive: options.idMap == .recursive)
+        }
+        return MountIDMapping(map: .ranges(uid: users, gid: groups), recursive: options.idMap == .recursive)
     }
 
     private static func mountStep(
-        _ mount: RuntimeSpec.Mount, _ linux: RuntimeSpec.Linux, _ facts: LaunchFacts
-    ) throws -> MountStep? {
+        _ mount: RuntimeSpec.Mount, _ linux: RuntimeSpec.Linux, _ facts: LaunchFacts, closesSubmounts: Bool
+    ) throws -> MountStep {
         guard !mount.destination.utf8.contains(0), !mount.destination.isEmpty else {
             throw PlanError("a mount has an empty or invalid destination")
         }
         // Relative destinations were allowed by runtime-spec 1.0 and are below the root.
         let destination = mount.destination.hasPrefix("/") ? mount.destination : "/" + mount.destination
         let options = MountOptions(mount.options ?? [])
-        try checkMaps(of: mount, options, linux)
         let type = mount.type ?? ""
         let source: MountSource
+        var copyUp = options.copyUp
         if options.bind || type == "bind" || type == "rbind" {
             guard let path = mount.source, !path.isEmpty else { throw PlanError("the bind mount on \(destination) has no source") }
+            // Only a volume of ours is filled, never a directory of the host.
+            copyUp = false
             source = .bind(
                 path: path.hasPrefix("/") ? path : facts.bundle + "/" + path, recursive: options.recursiveBind || type == "rbind")
         } else if type == "cgroup" || type == "cgroup2" {
             source = .controlGroups
         } else {
             guard !type.isEmpty, type != "none" else { throw PlanError("the mount on \(destination) has no type") }
-            source = .fileSystem(type: type, options: options.parameters)
+            // What mountinfo shows as the source; nothing else depends on it.
+            let shown = MountOption(key: "source", value: mount.source.flatMap { $0.isEmpty ? nil : $0 } ?? type)
+            source = .fileSystem(type: type, options: [shown] + options.parameters)
         }
         return MountStep(
             destination: destination, source: source, setAttributes: options.set.rawValue, clearAttributes: options.clear.rawValue,
-            recursiveAttributes: options.recursiveAttributes || options.recursiveBind, propagation: options.propagation?.rawValue,
-            optional: false, copyUp: options.copyUp,
-            idMapped: options.idMapped)
+            recursiveSet: (closesSubmounts ? options.recursiveSet.union(options.set) : options.recursiveSet).rawValue,
+            recursiveClear: options.recursiveClear.rawValue, propagation: options.propagation?.rawValue,
+            recursivePropagation: options.propagation == nil || options.recursivePropagation, optional: false, copyUp: copyUp,
+            idMapping: try idMapping(of: mount, options, linux))
     }
 
     /// The devices that every container has (runtime-spec, "Default Devices"); numbers from Documentation/admin-guide/devices.txt.

@@ -16,6 +16,14 @@ public struct LaunchFacts: Sendable {
     public var bundle: String
     /// Absolute host path of this runtime, which `--init` binds into the container.
     public var program: String
+    /// Without a program there is nothing to plan; `create` can do without until `start`.
+    public var requiresProcess = true
+    /// `--no-pivot`
+    public var movesRoot = false
+    /// `--no-new-keyring`
+    public var keepsKeyring = false
+    /// The caller is the host's root: a control group that cannot be had is an error then.
+    public var isPrivileged = true
 
     public init(hasControlGroups: Bool, bundle: String, program: String = "/proc/self/exe") {
         self.hasControlGroups = hasControlGroups
@@ -29,8 +37,9 @@ public struct LaunchFacts: Sendable {
 public enum LaunchPlanner {
     /// - Parameter ext: nil for a bundle of another engine, which is then run exactly as the specification says.
     public static func plan(_ spec: RuntimeSpec, _ ext: BundleExtension?, facts: LaunchFacts) throws -> LaunchPlan {
-        try validate(spec)
-        guard let process = spec.process else { throw PlanError("config.json has no process: nothing to run") }
+        try validate(spec, facts)
+        // What `create` does not need yet: `start` will say that there is no program.
+        let process = spec.process ?? RuntimeSpec.Process(cwd: "/")
         let linux = spec.linux ?? RuntimeSpec.Linux()
         let namespaces = try NamespacePlan(linux)
         let networkInside = ext?.networkNamespaceInside ?? false
@@ -40,15 +49,7 @@ public enum LaunchPlanner {
                 "NET_ADMIN and NET_RAW would let the container change the rules that close the host to it: "
                     + "use --network none, or leave the capability out")
         }
-        var steps: [LaunchStep] = [.namespaces(new: namespaces.new, joined: namespaces.joined)]
-        if namespaces.makesUserNamespace { steps.append(try identityMaps(linux)) }
-        if let group = controlGroup(linux, ext, facts) { steps.append(.controlGroup(group)) }
-        if let network = ext?.network, case .outbound = network { steps.append(.network(network)) }
-        if case .overlay(let overlay)? = ext?.root, overlay.idmapLowers { steps.append(.layers(overlay)) }
-        if namespaces.new.contains("mnt") { steps.append(.mountNamespace) }
-        if let name = spec.hostname { steps.append(.hostname(name, domain: spec.domainname)) }
-        if namespaces.new.contains("net") { steps.append(.loopback) }
-        if case .outbound(let network)? = ext?.network, network.closeHost { steps.append(.egressRules(network)) }
+        var steps = try outsideSteps(spec, linux, ext, facts, namespaces)
         let controls = try systemControls(linux, namespaces, networkInside: networkInside)
         steps += controls.filter { !$0.inside }.map(\.step)
         steps += try resourceLimits(process, linux, facts, namespaces)
@@ -64,14 +65,51 @@ public enum LaunchPlanner {
             steps += [.nestingLimit, .lockedMounts(networkInside: networkInside)]
             steps += controls.filter(\.inside).map(\.step)
         }
-        steps.append(.keyring)
-        steps += try finalSteps(process, linux, ext)
+        if !facts.keepsKeyring { steps.append(.keyring) }
+        steps += try SchedulingSteps.of(process, linux)
+        steps += try finalSteps(process, linux, ext, spec.hooks?.startContainer ?? [])
         let preferred = Set((ext?.preferredSteps ?? []).compactMap { LaunchStep.Kind(rawValue: $0) })
         let size = process.consoleSize.map { TerminalSize(rows: $0.height, columns: $0.width) }
-        let plan = LaunchPlan(
+        var plan = LaunchPlan(
             steps: steps, terminal: process.terminal ?? false, terminalSize: size, preferred: preferred)
+        plan.warnings = warnings(process)
         if let violation = plan.violations.first { throw PlanError("the launch plan is wrong: \(violation)") }
         return plan
+    }
+
+    /// Everything around the container's file system: namespaces, groups, network, names.
+    private static func outsideSteps(
+        _ spec: RuntimeSpec, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ facts: LaunchFacts, _ namespaces: NamespacePlan
+    ) throws -> [LaunchStep] {
+        var steps: [LaunchStep] = [.namespaces(new: namespaces.new, joined: namespaces.joined)]
+        if namespaces.makesUserNamespace { steps.append(try identityMaps(linux)) }
+        if let group = controlGroup(linux, ext, facts) { steps.append(.controlGroup(group)) }
+        if let network = ext?.network, case .outbound = network { steps.append(.network(network)) }
+        if case .overlay(let overlay)? = ext?.root, overlay.idmapLowers { steps.append(.layers(overlay)) }
+        steps.append(.mountNamespace)
+        if let offsets = try timeOffsets(linux, namespaces) { steps.append(offsets) }
+        if let name = spec.hostname {
+            guard namespaces.new.contains("uts") || namespaces.joins("uts") else {
+                throw PlanError("hostname is set but the UTS namespace is the host's: add {\"type\": \"uts\"} to linux.namespaces")
+            }
+            steps.append(.hostname(name, domain: spec.domainname))
+        }
+        if namespaces.new.contains("net") { steps.append(.loopback) }
+        if case .outbound(let network)? = ext?.network, network.closeHost { steps.append(.egressRules(network)) }
+        return steps
+    }
+
+    private static func timeOffsets(_ linux: RuntimeSpec.Linux, _ namespaces: NamespacePlan) throws -> LaunchStep? {
+        let offsets = try (linux.timeOffsets ?? [:]).sorted { $0.key < $1.key }.map { clock, offset in
+            guard ["monotonic", "boottime"].contains(clock) else { throw PlanError("linux.timeOffsets has the unknown clock \(clock)") }
+            guard offset.nanosecs ?? 0 < 1_000_000_000 else {
+                throw PlanError("linux.timeOffsets.\(clock).nanosecs is \(offset.nanosecs ?? 0): it must be below 1000000000")
+            }
+            return TimeOffset(clock: clock, seconds: offset.secs ?? 0, nanoseconds: offset.nanosecs ?? 0)
+        }
+        if namespaces.new.contains("time") { return .timeOffsets(offsets) }
+        if offsets.isEmpty { return nil }
+        throw PlanError("linux.timeOffsets needs a new time namespace: add {\"type\": \"time\"} to linux.namespaces")
     }
 
     /// Where the small init of `--init` lies inside: on the container's own /dev, which no image can have anything on.
@@ -81,21 +119,39 @@ public enum LaunchPlanner {
         let closed: MountAttributes = [.readOnly, .noSetuid, .noDevices]
         return MountStep(
             destination: initPath, source: .bind(path: facts.program, recursive: false), setAttributes: closed.rawValue,
-            clearAttributes: 0, recursiveAttributes: false, propagation: nil, optional: false, copyUp: false)
+            clearAttributes: 0, propagation: nil, optional: false, copyUp: false)
     }
 
-    private static func validate(_ spec: RuntimeSpec) throws {
-        guard spec.ociVersion.hasPrefix("1.") else {
-            throw PlanError("config.json has ociVersion \(spec.ociVersion): only 1.x is supported")
+    private static func validate(_ spec: RuntimeSpec, _ facts: LaunchFacts) throws {
+        guard RuntimeSpec.accepts(version: spec.ociVersion) else {
+            throw PlanError("config.json has ociVersion \"\(spec.ociVersion)\": only 1.x is supported")
         }
         if spec.linux?.intelRdt != nil { throw PlanError("linux.intelRdt is not supported: remove it from config.json") }
-        guard let process = spec.process else { return }
+        if let devices = spec.linux?.netDevices, !devices.isEmpty {
+            throw PlanError("linux.netDevices is not supported: remove it from config.json")
+        }
+        try validate(spec.hooks)
+        guard let process = spec.process else {
+            if facts.requiresProcess { throw PlanError("config.json has no process: nothing to run") }
+            return
+        }
         guard let arguments = process.args, !arguments.isEmpty else { throw PlanError("process.args is empty: nothing to run") }
         guard process.cwd.hasPrefix("/") else {
             throw PlanError("process.cwd is \"\(process.cwd)\": the working directory must be an absolute path")
         }
         for text in arguments + (process.env ?? []) + [process.cwd] where text.utf8.contains(0) {
             throw PlanError("process contains a NUL byte in \"\(text.prefix(40))\"")
+        }
+    }
+
+    private static func validate(_ hooks: RuntimeSpec.Hooks?) throws {
+        guard let hooks else { return }
+        let all = [hooks.prestart, hooks.createRuntime, hooks.createContainer, hooks.startContainer, hooks.poststart, hooks.poststop]
+        for hook in all.flatMap({ $0 ?? [] }) {
+            guard hook.path.hasPrefix("/"), !hook.path.utf8.contains(0) else {
+                throw PlanError("the hook \"\(hook.path)\" has no absolute path")
+            }
+            if let timeout = hook.timeout, timeout <= 0 { throw PlanError("the hook \(hook.path) has the timeout \(timeout): it must be above 0") }
         }
     }
 
@@ -110,7 +166,9 @@ public enum LaunchPlanner {
         _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ facts: LaunchFacts
     ) -> ControlGroup? {
         guard let path = linux.cgroupsPath else { return nil }
-        return ControlGroup(path: path, resources: linux.resources ?? RuntimeSpec.Resources(), required: ext?.cgroupRequired ?? true)
+        let required = ext?.cgroupRequired ?? (facts.isPrivileged || linux.resources?.limitsAnything ?? false)
+        return ControlGroup(
+            path: path, resources: linux.resources ?? RuntimeSpec.Resources(), required: required, isStrict: ext == nil, countsUse: ext == nil)
     }
 
     /// Parameters of the network namespace wait until it exists.
@@ -161,7 +219,7 @@ public enum LaunchPlanner {
     }
 
     private static func finalSteps(
-        _ process: RuntimeSpec.Process, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?
+        _ process: RuntimeSpec.Process, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ startHooks: [RuntimeSpec.Hook]
     ) throws -> [LaunchStep] {
         let user = process.user ?? RuntimeSpec.User(uid: 0, gid: 0)
         let groups = user.additionalGids ?? []
@@ -178,7 +236,7 @@ public enum LaunchPlanner {
         } else {
             identity = .identity(.numeric(uid: user.uid, gid: user.gid, additionalGroups: groups, umask: user.umask))
         }
-        let capabilities = LaunchStep.capabilities(try capabilityStep(process.capabilities))
+        let capabilities = LaunchStep.capabilities(capabilityStep(process.capabilities))
         let usesInit = ext?.initProcess ?? false
         let execute = LaunchStep.execute(
             arguments: (usesInit ? [initPath, "init", "--"] : []) + (process.args ?? []), environment: process.env ?? [])
@@ -192,26 +250,29 @@ public enum LaunchPlanner {
         if process.apparmorProfile.map({ !$0.isEmpty }) ?? false || process.selinuxLabel.map({ !$0.isEmpty }) ?? false {
             label = [.securityLabel(SecurityLabel(appArmorProfile: process.apparmorProfile, selinuxLabel: process.selinuxLabel))]
         }
+        // Before the identity changes, as other runtimes have it, and before a filter that may deny what it takes; what root of the container
+        // may not enter is tried again as the user.
         let directory = LaunchStep.workingDirectory(process.cwd)
+        let hooks = startHooks.isEmpty ? [] : [LaunchStep.startHooks(startHooks)]
         if process.noNewPrivileges ?? false {
-            return [identity, directory, capabilities, .noNewPrivileges] + label + landlock + [.verification] + filter + [execute]
+            return [directory, identity, capabilities, .noNewPrivileges] + label + landlock + [.verification] + hooks + filter + [execute]
         }
-        return label + landlock + filter + [identity, directory, capabilities, .verification, execute]
+        return [directory] + label + landlock + hooks + filter + [identity, capabilities, .verification, execute]
     }
 
-    private static func capabilityStep(_ capabilities: RuntimeSpec.Capabilities?) throws -> CapabilityStep {
-        func mask(_ names: [String]?) throws -> UInt64 {
-            try CapabilitySet(
-                (names ?? []).map { name in
-                    guard let capability = Capability(named: name) else { throw PlanError("unknown capability \(name)") }
-                    return capability
-                }
-            ).mask
-        }
+    private static func capabilityStep(_ capabilities: RuntimeSpec.Capabilities?) -> CapabilityStep {
+        func mask(_ names: [String]?) -> UInt64 { CapabilitySet((names ?? []).compactMap { Capability(named: $0) }).mask }
         return CapabilityStep(
-            bounding: try mask(capabilities?.bounding), effective: try mask(capabilities?.effective),
-            permitted: try mask(capabilities?.permitted), inheritable: try mask(capabilities?.inheritable),
-            ambient: try mask(capabilities?.ambient))
+            bounding: mask(capabilities?.bounding), effective: mask(capabilities?.effective),
+            permitted: mask(capabilities?.permitted), inheritable: mask(capabilities?.inheritable),
+            ambient: mask(capabilities?.ambient))
+    }
+
+    /// A capability that nobody knows cannot be granted; the specification wants a warning and no failure (config.md, "capabilities").
+    private static func warnings(_ process: RuntimeSpec.Process) -> [String] {
+        let sets = process.capabilities
+        let names = [sets?.bounding, sets?.effective, sets?.permitted, sets?.inheritable, sets?.ambient].flatMap { $0 ?? [] }
+        return Set(names.filter { Capability(named: $0) == nil }).sorted().map { "ignoring unknown capability \($0)" }
     }
 }
 

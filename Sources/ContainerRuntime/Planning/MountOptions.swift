@@ -5,19 +5,31 @@ import LinuxKernel
 struct MountOptions {
     var set: MountAttributes = []
     var clear: MountAttributes = []
-    var recursiveAttributes = false
+    /// What "rro" and the like set and clear, submounts included.
+    var recursiveSet: MountAttributes = []
+    var recursiveClear: MountAttributes = []
     var bind = false
     var recursiveBind = false
     var propagation: MountPropagation?
+    /// "rslave" and the like.
+    var recursivePropagation = false
     var copyUp = false
-    var idMapped = false
+    /// "idmap", or "ridmap" for submounts too.
+    var idMap: IDMap?
     /// What is left: parameters of the file system itself.
     var parameters: [MountOption] = []
 
+    enum IDMap: Sendable { case one, recursive }
+
     private enum Effect {
-        case set(MountAttributes), clear(MountAttributes), bind(recursive: Bool), propagate(MountPropagation)
-        case copyUp, idMapped, nothing
+        case set(MountAttributes), clear(MountAttributes), bind(recursive: Bool), propagate(MountPropagation, recursive: Bool)
+        case copyUp, idMap(IDMap), nothing
     }
+
+    /// All names, for `features`.
+    static let names: [String] =
+        (table.keys + table.compactMap { isAttribute($0.value) && !["suid", "dev", "exec"].contains($0.key) ? "r" + $0.key : nil }
+        + ["rsuid", "rdev", "rexec"]).sorted()
 
     /// One table: option, effect. An "r" before a flag makes it reach submounts (Linux 5.12).
     private static let table: [String: Effect] = [
@@ -27,10 +39,11 @@ struct MountOptions {
         "relatime": .clear([.noAccessTime, .strictAccessTime]), "nodiratime": .set(.noDirectoryAccessTime),
         "diratime": .clear(.noDirectoryAccessTime), "nosymfollow": .set(.noSymlinkFollow),
         "symfollow": .clear(.noSymlinkFollow), "bind": .bind(recursive: false), "rbind": .bind(recursive: true),
-        "private": .propagate(.private), "rprivate": .propagate(.private), "slave": .propagate(.slave),
-        "rslave": .propagate(.slave), "shared": .propagate(.shared), "rshared": .propagate(.shared),
-        "unbindable": .propagate(.unbindable), "runbindable": .propagate(.unbindable), "tmpcopyup": .copyUp,
-        "idmap": .idMapped, "ridmap": .idMapped, "defaults": .nothing, "async": .nothing, "norelatime": .nothing,
+        "private": .propagate(.private, recursive: false), "rprivate": .propagate(.private, recursive: true),
+        "slave": .propagate(.slave, recursive: false), "rslave": .propagate(.slave, recursive: true),
+        "shared": .propagate(.shared, recursive: false), "rshared": .propagate(.shared, recursive: true),
+        "unbindable": .propagate(.unbindable, recursive: false), "runbindable": .propagate(.unbindable, recursive: true),
+        "tmpcopyup": .copyUp, "idmap": .idMap(.one), "ridmap": .idMap(.recursive), "defaults": .nothing, "async": .nothing, "norelatime": .nothing,
         "nostrictatime": .nothing, "nomand": .nothing, "silent": .nothing, "loud": .nothing, "noiversion": .nothing,
     ]
 
@@ -38,9 +51,8 @@ struct MountOptions {
         for option in options {
             if let effect = Self.table[option] {
                 apply(effect)
-            } else if option.hasPrefix("r"), let effect = Self.table[String(option.dropFirst())], isAttribute(effect) {
-                recursiveAttributes = true
-                apply(effect)
+            } else if option.hasPrefix("r"), let effect = Self.table[String(option.dropFirst())], Self.isAttribute(effect) {
+                applyRecursively(effect)
             } else if let equals = option.firstIndex(of: "=") {
                 parameters.append(MountOption(key: String(option[..<equals]), value: String(option[option.index(after: equals)...])))
             } else if !option.isEmpty {
@@ -49,10 +61,23 @@ struct MountOptions {
         }
     }
 
-    private func isAttribute(_ effect: Effect) -> Bool {
+    private static func isAttribute(_ effect: Effect) -> Bool {
         switch effect {
         case .set, .clear: true
         default: false
+        }
+    }
+
+    private mutating func applyRecursively(_ effect: Effect) {
+        apply(effect)
+        switch effect {
+        case .set(let attribute):
+            recursiveSet.insert(attribute)
+            recursiveClear.remove(attribute)
+        case .clear(let attribute):
+            recursiveClear.insert(attribute)
+            recursiveSet.remove(attribute)
+        default: break
         }
     }
 
@@ -67,9 +92,11 @@ struct MountOptions {
         case .bind(let recursive):
             bind = true
             recursiveBind = recursive
-        case .propagate(let kind): propagation = kind
+        case .propagate(let kind, let recursive):
+            propagation = kind
+            recursivePropagation = recursive
         case .copyUp: copyUp = true
-        case .idMapped: idMapped = true
+        case .idMap(let kind): idMap = kind
         case .nothing: break
         }
     }

@@ -9,41 +9,67 @@ import StrictJSON
 enum ExecCommand {
     private static let table: [String: Bool] = [
         "process": true, "tty": false, "detach": false, "user": true, "env": true, "cwd": true, "pid-file": true, "state": true,
-        "interactive": false, "user-spec": true,
+        "interactive": false, "user-spec": true, "console-socket": true, "preserve-fds": true, "cap": true, "apparmor": true,
+        "process-label": true, "no-new-privs": false, "additional-gids": true, "ignore-paused": false, "no-subreaper": false, "cgroup": true,
+    ]
+    private static let aliases = [
+        "p": "process", "t": "tty", "d": "detach", "u": "user", "e": "env", "i": "interactive", "c": "cap", "g": "additional-gids",
     ]
 
     static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
-        let options = try ParsedOptions(
-            arguments, table, aliases: ["p": "process", "t": "tty", "d": "detach", "u": "user", "e": "env", "i": "interactive"],
-            stopsAtOperand: true)
-        let bundle: String
-        let state: RuntimeState
-        var filters: String?
-        if let path = options.value("state") {
-            state = try StrictJSONDecoder().decode(RuntimeState.self, from: try readFile(path))
-            bundle = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-            filters = access(bundle + "/../../cache", W_OK) == 0 ? bundle + "/../../cache" : nil
-        } else {
-            let record = try ContainerDirectory(root: global.root, id: try options.containerID()).load()
-            (state, bundle) = (record.state, record.bundle)
-            filters = try FilterCache.directory(global)
+        let options = try ParsedOptions(arguments, table, aliases: aliases, stopsAtOperand: true)
+        if let path = options.value("state") { return try runForEngine(path, options) }
+        let directory = try global.container(options)
+        let record = try directory.load()
+        let status = try directory.status(of: record)
+        if status == .paused, !options.isSet("ignore-paused") {
+            throw PlanError("cannot exec in a paused container (use --ignore-paused to override)")
         }
-        let (spec, ext) = try Bundle.read(directory: bundle)
-        try ProgramSeal.apply(for: spec)
-        let process = try process(options, spec)
-        let session = ExecSession(
-            state: state, spec: spec, ext: ext, process: process, userSpec: options.value("user-spec"),
-            detach: options.isSet("detach"), interactive: options.value("state") == nil || options.isSet("interactive"),
-            filterCache: filters, pidFile: options.value("pid-file"))
+        // Its first process is still this program (CVE-2016-9962); a container of nobody has no namespaces to enter.
+        guard status == .running || status == .paused else { throw PlanError("cannot exec in a \(status.rawValue) container") }
+        let (spec, ext) = try directory.configuration(record)
+        let descriptors = try PreservedDescriptors.count(options.value("preserve-fds"))
+        try ProgramSeal.apply(for: spec, keeping: Array(3..<(3 + descriptors.all)) + processDescriptor(options))
+        var session = ExecSession(
+            state: record.state, spec: spec, ext: ext, process: try process(options, spec), userSpec: nil, detach: options.isSet("detach"),
+            interactive: true, filterCache: try FilterCache.directory(global), pidFile: options.value("pid-file"))
+        session.inheritsStreams = true
+        session.consoleSocket = try options.value("console-socket").map(BundleCommand.absolute)
+        session.subgroup = options.value("cgroup")
+        (session.preservedDescriptors, session.socketActivation) = descriptors
+        session.containerState = RuntimeContainerState(
+            ociVersion: record.ociVersion, id: record.id, status: status, pid: record.state.pid, bundle: record.bundle,
+            annotations: spec.annotations)
+        if session.detach, session.process.terminal ?? false, session.consoleSocket == nil {
+            throw PlanError("a detached process with a terminal needs --console-socket")
+        }
         return try session.run()
+    }
+
+    /// The engine's form: the monitor keeps the state, and streams go through pipes.
+    private static func runForEngine(_ path: String, _ options: ParsedOptions) throws -> Int32 {
+        let state = try StrictJSONDecoder().decode(RuntimeState.self, from: try readFile(path))
+        let bundle = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+        let filters = access(bundle + "/../../cache", W_OK) == 0 ? bundle + "/../../cache" : nil
+        let (spec, ext) = try Bundle.read(directory: bundle)
+        try ProgramSeal.apply(for: spec, keeping: processDescriptor(options))
+        let session = ExecSession(
+            state: state, spec: spec, ext: ext, process: try process(options, spec), userSpec: options.value("user-spec"),
+            detach: options.isSet("detach"), interactive: options.isSet("interactive"), filterCache: filters,
+            pidFile: options.value("pid-file"))
+        return try session.run()
+    }
+
+    /// `--process` as a number is a descriptor that the engine has handed down: nothing is written to disk for an exec.
+    private static func processDescriptor(_ options: ParsedOptions) -> [Int32] {
+        options.value("process").flatMap { Int32($0) }.map { $0 > 2 ? [$0] : [] } ?? []
     }
 
     private static func process(_ options: ParsedOptions, _ spec: RuntimeSpec) throws -> RuntimeSpec.Process {
         var process: RuntimeSpec.Process
         if let source = options.value("process") {
-            // A number is a descriptor that the engine has handed down: nothing is written to disk for an exec.
             let bytes: [UInt8]
-            if let descriptor = Int32(source), descriptor > 2 {
+            if let descriptor = processDescriptor(options).first {
                 bytes = try FileDescriptor(owning: descriptor).readAll(limit: 4 << 20)
             } else {
                 bytes = try readFile(source, limit: 4 << 20)
@@ -59,6 +85,14 @@ enum ExecCommand {
         if options.isSet("tty") { process.terminal = true }
         process.env = (process.env ?? []) + (options.values["env"] ?? [])
         if let cwd = options.value("cwd") { process.cwd = cwd }
+        if let profile = options.value("apparmor") { process.apparmorProfile = profile }
+        if let label = options.value("process-label") { process.selinuxLabel = label }
+        if options.isSet("no-new-privs") { process.noNewPrivileges = true }
+        try setIdentity(&process, options)
+        return process
+    }
+
+    private static func setIdentity(_ process: inout RuntimeSpec.Process, _ options: ParsedOptions) throws {
         if let user = options.value("user") {
             // Digits alone: UInt32 takes a sign, and a prefix that is a number is not one (CVE-2026-30892).
             let parts = user.split(separator: ":", omittingEmptySubsequences: false).map { $0.allSatisfy(\.isNumber) ? UInt32($0) : nil }
@@ -67,6 +101,20 @@ enum ExecCommand {
             }
             process.user = RuntimeSpec.User(uid: uid, gid: (parts.count > 1 ? parts[1] : nil) ?? process.user?.gid ?? 0)
         }
-        return process
+        for text in options.values["additional-gids"] ?? [] {
+            guard let group = UInt32(text) else { throw OptionError("--additional-gids \(text) is not a number") }
+            var user = process.user ?? RuntimeSpec.User()
+            user.additionalGids = (user.additionalGids ?? []) + [group]
+            process.user = user
+        }
+        for name in options.values["cap"] ?? [] {
+            let full = name.uppercased().hasPrefix("CAP_") ? name.uppercased() : "CAP_" + name.uppercased()
+            guard Capability(named: full) != nil else { throw OptionError("--cap \(name) is no capability") }
+            var sets = process.capabilities ?? RuntimeSpec.Capabilities()
+            sets.bounding = (sets.bounding ?? []) + [full]
+            sets.effective = (sets.effective ?? []) + [full]
+            sets.permitted = (sets.permitted ?? []) + [full]
+            process.capabilities = sets
+        }
     }
 }

@@ -3,31 +3,94 @@ import Glibc
 import LaunchPlan
 import LinuxKernel
 
-/// `run [-b DIR] [-f FILE] [--pid-file FILE] [-d] ID`
-enum RunCommand {
-    private static let table: [String: Bool] = [
-        "bundle": true, "config": true, "pid-file": true, "detach": false, "no-pivot": false, "no-new-keyring": false,
-        "keep": false, "preserve-fds": true, "console-socket": true, "no-subreaper": false,
+/// The options that `create` and `run` share.
+enum BundleCommand {
+    static let table: [String: Bool] = [
+        "bundle": true, "config": true, "pid-file": true, "no-pivot": false, "no-new-keyring": false, "preserve-fds": true,
+        "console-socket": true, "no-subreaper": false,
     ]
+    static let aliases = ["b": "bundle", "f": "config"]
 
-    static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
-        let options = try ParsedOptions(arguments, table, aliases: ["b": "bundle", "f": "config", "d": "detach"])
-        for name in ["no-pivot", "console-socket", "preserve-fds", "keep"] where options.value(name) != nil && options.value(name) != "0" {
-            throw OptionError("--\(name) is not supported yet")
-        }
-        let id = try options.containerID()
-        let bundle = try absolute(options.value("bundle") ?? ".")
-        let run = DirectRun(
-            directory: ContainerDirectory(root: global.root, id: id), bundle: bundle,
-            configuration: options.value("config") ?? "config.json", detach: options.isSet("detach"),
-            pidFile: options.value("pid-file"), filterCache: try FilterCache.directory(global), preference: global.groups)
-        return try run.run()
+    static func options(_ options: ParsedOptions, _ global: GlobalOptions) throws -> BundleOptions {
+        var result = BundleOptions(bundle: try absolute(options.value("bundle") ?? "."))
+        if let path = options.value("config") { result.configuration = path.contains("/") ? try absolute(path) : path }
+        result.pidFile = options.value("pid-file")
+        result.consoleSocket = try options.value("console-socket").map(absolute)
+        result.noPivot = options.isSet("no-pivot")
+        result.noNewKeyring = options.isSet("no-new-keyring")
+        result.filterCache = try FilterCache.directory(global)
+        result.withoutGroups = global.withoutGroups
+        result.preference = global.groups
+        (result.preservedDescriptors, result.socketActivation) = try PreservedDescriptors.count(options.value("preserve-fds"))
+        return result
     }
 
     static func absolute(_ path: String) throws -> String {
         guard let resolved = realpath(path, nil) else { throw KernelError.last("realpath", path) }
         defer { free(resolved) }
         return String(cString: resolved)
+    }
+}
+
+/// `create [-b DIR] [--console-socket PATH] [--pid-file FILE] ID`
+enum CreateCommand {
+    static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
+        let options = try ParsedOptions(arguments, BundleCommand.table, aliases: BundleCommand.aliases)
+        let directory = try global.container(options)
+        try options.expectOperands(1)
+        var launch = try BundleLaunch(directory, try BundleCommand.options(options, global), requiresProcess: false)
+        launch.warn = RuntimeLog.warn
+        try launch.create()
+        return 0
+    }
+}
+
+/// `run [-b DIR] [-f FILE] [--pid-file FILE] [--console-socket PATH] [--keep] [-d] ID`
+enum RunCommand {
+    static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
+        let table = BundleCommand.table.merging(["detach": false, "keep": false]) { $1 }
+        let options = try ParsedOptions(arguments, table, aliases: BundleCommand.aliases.merging(["d": "detach"]) { $1 })
+        let directory = try global.container(options)
+        try options.expectOperands(1)
+        var launch = try BundleLaunch(directory, try BundleCommand.options(options, global), requiresProcess: true)
+        launch.warn = RuntimeLog.warn
+        return try launch.run(detach: options.isSet("detach"), keep: options.isSet("keep"))
+    }
+}
+
+/// `start ID`
+enum StartCommand {
+    static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
+        let options = try ParsedOptions(arguments, [:])
+        let directory = try global.container(options)
+        try options.expectOperands(1)
+        for complaint in try ContainerStart(directory).run() { RuntimeLog.warn(complaint) }
+        return 0
+    }
+}
+
+/// Descriptors that the caller hands to the payload: `--preserve-fds`, and those of socket activation (sd_listen_fds(3)).
+enum PreservedDescriptors {
+    static func count(_ given: String?) throws -> (all: Int32, sockets: Int32) {
+        var count: Int32 = 0
+        if let given {
+            guard let number = Int32(given), (0...1024).contains(number) else {
+                throw OptionError("--preserve-fds \(given) is not a number of descriptors")
+            }
+            count = number
+        }
+        var sockets: Int32 = 0
+        if let text = getenv("LISTEN_FDS").map({ String(cString: $0) }), !text.isEmpty {
+            guard let number = Int32(text), (0...1024).contains(number) else {
+                throw OptionError("LISTEN_FDS=\(text) is not a number of descriptors")
+            }
+            sockets = number
+        }
+        // Everything that this program opens lies above them, or would take their place (CVE-2024-21626).
+        for descriptor in 3..<(3 + count + sockets) where fcntl(descriptor, F_GETFD) == -1 {
+            throw OptionError("descriptor \(descriptor) of --preserve-fds is not open")
+        }
+        return (count + sockets, sockets)
     }
 }
 

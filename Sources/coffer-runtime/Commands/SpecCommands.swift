@@ -15,36 +15,50 @@ enum SpecCommand {
     }
 }
 
-/// `features`: what engines ask for before they use a runtime (runtime-spec, features.md).
+/// `features`: what engines ask for before they use a runtime (runtime-spec, features.md, features-linux.md).
 enum FeaturesCommand {
     private struct Features: Codable {
         struct Linux: Codable {
             struct Feature: Codable { var enabled: Bool }
-            struct Groups: Codable { var v1: Bool, v2: Bool, systemd: Bool }
-            struct Filter: Codable { var enabled: Bool, actions: [String], operators: [String] }
+            struct Groups: Codable { var v1: Bool, v2: Bool, systemd: Bool, systemdUser: Bool, rdma: Bool }
+            struct Filter: Codable {
+                var enabled: Bool
+                var actions: [String], operators: [String], archs: [String], knownFlags: [String], supportedFlags: [String]
+            }
+            struct MountExtensions: Codable { var idmap: Feature }
             var namespaces: [String]
             var capabilities: [String]
             var cgroup: Groups
             var seccomp: Filter
             var apparmor: Feature
             var selinux: Feature
+            var intelRdt: Feature
+            var mountExtensions: MountExtensions
+            var netDevices: Feature
         }
         var ociVersionMin = "1.0.0"
-        var ociVersionMax = "1.2.0"
+        var ociVersionMax = "1.3.0"
+        var hooks = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+        var mountOptions = MountOptionNames.all
         var linux: Linux
+        var annotations = ["io.github.seccomp.libseccomp.version": FilterFacts.libraryVersion]
+        var potentiallyUnsafeConfigAnnotations: [String] = []
     }
 
     static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
-        let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP"]
-        let operators = ["EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE"]
+        try ParsedOptions(arguments, [:]).expectOperands(0)
+        let no = Features.Linux.Feature(enabled: false)
+        let yes = Features.Linux.Feature(enabled: true)
         let features = Features(
             linux: .init(
-                namespaces: ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
-                capabilities: Capability.all.map(\.name), cgroup: .init(v1: true, v2: true, systemd: true),
+                namespaces: RuntimeSpec.Namespace.Kind.allCases.map(\.rawValue).sorted(),
+                capabilities: Capability.all.map(\.name),
+                cgroup: .init(v1: true, v2: true, systemd: true, systemdUser: true, rdma: true),
                 seccomp: .init(
-                    enabled: true, actions: actions.map { "SCMP_ACT_" + $0 }, operators: operators.map { "SCMP_CMP_" + $0 }),
-                apparmor: .init(enabled: true), selinux: .init(enabled: true)))
-        print(String(decoding: try StrictJSONEncoder(.pretty).encode(features), as: UTF8.self))
+                    enabled: true, actions: FilterFacts.actions, operators: FilterFacts.operators, archs: FilterFacts.architectures,
+                    knownFlags: FilterFacts.flags, supportedFlags: FilterFacts.flags),
+                apparmor: yes, selinux: yes, intelRdt: no, mountExtensions: .init(idmap: yes), netDevices: no))
+        try output(try StrictJSONEncoder(.pretty).encode(features))
         return 0
     }
 }
@@ -74,7 +88,7 @@ enum DefaultSpec {
             "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
         ]
         linux.readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-        var spec = RuntimeSpec(ociVersion: "1.2.0")
+        var spec = RuntimeSpec()
         spec.process = process
         spec.root = RuntimeSpec.Root(path: "rootfs", readonly: true)
         spec.hostname = "coffer"

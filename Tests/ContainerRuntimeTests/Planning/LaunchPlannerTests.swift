@@ -58,11 +58,54 @@ struct LaunchPlannerTests {
         #expect(problem { $0.ociVersion = "1.3.0" } == nil)
         #expect(problem { $0.linux?.namespaces?.append(.init(type: .pid, path: nil)) } == "namespace pid is given twice")
         #expect(problem { $0.process?.args = ["a\0b"] }?.contains("NUL") == true)
-        #expect(problem { $0.process?.capabilities = .init(bounding: ["CAP_NONE"]) } == "unknown capability CAP_NONE")
         #expect(problem { $0.process?.rlimits = [.init(type: "RLIMIT_NOFILE", soft: 2, hard: 1)] }?.contains("above the hard") == true)
         #expect(problem { $0.process?.rlimits = [.init(type: "NOFILE", soft: 1, hard: 1)] } == "unknown resource limit NOFILE")
         #expect(problem { $0.linux?.maskedPaths = ["proc/x"] }?.contains("not absolute") == true)
         #expect(problem { $0.linux?.namespaces?.removeAll { $0.type == .mount } }?.contains("mount namespace is required") == true)
+    }
+
+    @Test("A capability that nobody knows is a warning, as the specification wants, and is not granted")
+    func unknownCapability() throws {
+        var changed = spec()
+        changed.process?.capabilities = .init(bounding: ["CAP_NONE", "CAP_KILL"], permitted: ["CAP_NONE"])
+        let plan = try LaunchPlanner.plan(changed, nil, facts: facts)
+        #expect(plan.warnings == ["ignoring unknown capability CAP_NONE"])
+        #expect(plan.steps.contains(.capabilities(CapabilityStep(bounding: 1 << 5, effective: 0, permitted: 0, inheritable: 0, ambient: 0))))
+    }
+
+    @Test("Hooks have their places: before the root is switched, and after")
+    func hooks() throws {
+        var changed = spec()
+        let hook = RuntimeSpec.Hook(path: "/bin/true")
+        changed.hooks = .init(createRuntime: [hook], createContainer: [hook], startContainer: [hook])
+        changed.linux?.seccomp = .init(defaultAction: "SCMP_ACT_ALLOW")
+        for privileges in [true, false] {
+            changed.process?.noNewPrivileges = privileges
+            let kinds = try LaunchPlanner.plan(changed, nil, facts: facts).steps.map(\.kind)
+            let wanted: [LaunchStep.Kind] = [.runtimeHooks, .containerHooks, .pivot, .startHooks, .systemCallFilter, .execute]
+            #expect(kinds.filter(wanted.contains) == wanted)
+        }
+        #expect(problem { $0.hooks = .init(poststop: [.init(path: "true")]) }?.contains("no absolute path") == true)
+        #expect(problem { $0.hooks = .init(prestart: [.init(path: "/bin/true", timeout: 0)]) }?.contains("timeout") == true)
+    }
+
+    @Test("Scheduling parameters become the kernel's numbers, or one sentence")
+    func scheduling() throws {
+        var changed = spec()
+        changed.process?.scheduler = .init(policy: "SCHED_RR", priority: 7, flags: ["SCHED_FLAG_RESET_ON_FORK"])
+        changed.process?.ioPriority = .init(class: "IOPRIO_CLASS_BE", priority: 4)
+        changed.linux?.personality = .init(domain: "LINUX32")
+        let steps = try LaunchPlanner.plan(changed, nil, facts: facts).steps
+        #expect(
+            steps.contains(.scheduler(SchedulerStep(policy: 2, flags: 1, nice: 0, priority: 7, runtime: 0, deadline: 0, period: 0))))
+        #expect(steps.contains(.ioPriority(0x4004)))
+        #expect(steps.contains(.personality(8)))
+        #expect(problem { $0.process?.scheduler = .init(policy: "SCHED_BATCH", priority: 1) }?.contains("SCHED_FIFO") == true)
+        #expect(problem { $0.process?.ioPriority = .init(class: "IOPRIO_CLASS_RT", priority: 8) }?.contains("0…7") == true)
+        #expect(problem { $0.linux?.personality = .init(domain: "BSD") }?.contains("BSD") == true)
+        #expect(problem { $0.linux?.timeOffsets = ["monotonic": .init(secs: 1)] }?.contains("time namespace") == true)
+        #expect(problem { $0.linux?.rootfsPropagation = "sideways" }?.contains("sideways") == true)
+        #expect(problem { $0.linux?.intelRdt = .init() }?.contains("not supported") == true)
     }
 
     @Test(
@@ -126,8 +169,8 @@ struct LaunchPlannerTests {
         #expect(mount?.setAttributes == 0x7, "read-only, nosuid, nodev")
     }
 
-    @Test("A mount is ID-mapped by the container's own maps or not at all")
-    func mappedMounts() {
+    @Test("A mount is ID-mapped by the container's own maps, or by those that it brings")
+    func mappedMounts() throws {
         func bind(_ options: [String], _ maps: [RuntimeSpec.IDMapping]?) -> RuntimeSpec.Mount {
             RuntimeSpec.Mount(
                 destination: "/v", type: "bind", source: "/srv", options: ["bind"] + options, uidMappings: maps, gidMappings: maps)
@@ -144,11 +187,22 @@ struct LaunchPlannerTests {
                 withUserNamespace(&$0)
                 $0.mounts = [bind(["idmap"], maps)]
             } == nil)
+        var changed = spec()
+        withUserNamespace(&changed)
+        changed.mounts = [
+            bind(["idmap"], maps), bind(["ridmap"], [.init(containerID: 0, hostID: 5, size: 1)]), bind([], nil),
+        ]
+        let ranges = [RuntimeSpec.IDMapping(containerID: 0, hostID: 5, size: 1)]
+        let mapped = try LaunchPlanner.plan(changed, nil, facts: facts).steps.compactMap { step -> MountIDMapping?? in
+            if case .mount(let mount) = step { mount.idMapping } else { nil }
+        }
         #expect(
-            problem {
-                withUserNamespace(&$0)
-                $0.mounts = [bind(["idmap"], [.init(containerID: 0, hostID: 5, size: 1)])]
-            }?.contains("other than the container's") == true)
+            mapped == [
+                MountIDMapping(map: .container, recursive: false),
+                MountIDMapping(map: .ranges(uid: ranges, gid: ranges), recursive: true), nil,
+            ])
+        #expect(
+            problem { $0.mounts = [.init(destination: "/v", type: "bind", source: "/srv", uidMappings: maps)] }?.contains("only one of") == true)
     }
 
     @Test("Mount options by table")
@@ -159,8 +213,12 @@ struct LaunchPlannerTests {
         #expect(options.propagation == .slave)
         #expect(options.parameters == [MountOption(key: "size", value: "64m"), MountOption(key: "mode", value: "1777")])
         #expect(MountOptions(["ro", "rw"]).set.isEmpty)
-        #expect(MountOptions(["rro"]).recursiveAttributes)
-        #expect(!MountOptions(["ro"]).recursiveAttributes)
+        #expect(MountOptions(["rro"]).recursiveSet == .readOnly)
+        #expect(MountOptions(["ro"]).recursiveSet.isEmpty)
+        #expect(MountOptions(["rro", "rrw"]).recursiveSet.isEmpty)
+        #expect(MountOptions(["rro", "rrw"]).recursiveClear == .readOnly)
+        #expect(MountOptions(["rslave"]).recursivePropagation)
+        #expect(!MountOptions(["slave"]).recursivePropagation)
     }
 }
 

@@ -1,0 +1,202 @@
+import CLinux
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+import StrictJSON
+
+/// What `create` and `run` are told.
+public struct BundleOptions: Sendable {
+    /// Absolute path.
+    public var bundle: String
+    /// File name relative to the bundle, or an absolute path.
+    public var configuration = RuntimeSpec.fileName
+    public var pidFile: String?
+    /// The socket that the terminal's master goes to.
+    public var consoleSocket: String?
+    public var preservedDescriptors: Int32 = 0
+    public var socketActivation: Int32 = 0
+    public var noPivot = false
+    public var noNewKeyring = false
+    public var filterCache: String?
+    /// Nobody is asked for control groups.
+    public var withoutGroups = false
+    /// Who makes them. Absent in the specification: runc's default is the files.
+    public var preference = GroupManager.Preference.cgroupfs
+
+    public init(bundle: String) { self.bundle = bundle }
+}
+
+/// `create` and `run`: a bundle becomes a container.
+public struct BundleLaunch {
+    private let directory: ContainerDirectory
+    private let options: BundleOptions
+    private let configuration: [UInt8]
+    private let spec: RuntimeSpec
+    private let ext: BundleExtension?
+    private let manager: GroupManager
+    private let plan: LaunchPlan
+
+    /// Gets what does not stop a container but its caller should know, one sentence each.
+    public var warn: (String) -> Void = { _ in }
+
+    /// Reads and checks; nothing is made yet.
+    ///
+    /// - Parameter requiresProcess: false for `create`, which a configuration without a program is enough for.
+    public init(_ directory: ContainerDirectory, _ options: BundleOptions, requiresProcess: Bool) throws {
+        self.directory = directory
+        self.options = options
+        configuration = try Bundle.bytes(directory: options.bundle, configuration: options.configuration)
+        let isPrivileged = UserNamespaces.isInitial && geteuid() == 0
+        var (spec, ext) = try Bundle.parse(configuration, directory: options.bundle, configuration: options.configuration)
+        try ProgramSeal.apply(for: spec, keeping: Array(3..<(3 + options.preservedDescriptors)))
+        self.ext = ext
+        // Without a group nobody can freeze, list or kill a container whole: root's always have one, as with other runtimes.
+        let wanted = !options.withoutGroups && (isPrivileged || spec.linux?.cgroupsPath != nil || spec.linux?.resources != nil)
+        if wanted, spec.linux == nil { spec.linux = RuntimeSpec.Linux() }
+        manager =
+            wanted
+            ? try GroupManager.choose(options.preference, rootless: !isPrivileged, user: geteuid()) : .none(reason: "none is asked for")
+        if wanted, spec.linux?.cgroupsPath?.isEmpty ?? true { spec.linux?.cgroupsPath = "/coffer/\(directory.id)" }
+        if !wanted { spec.linux?.cgroupsPath = nil }
+        self.spec = spec
+        var facts = LaunchFacts(hasControlGroups: manager.countsProcesses, bundle: options.bundle)
+        facts.requiresProcess = requiresProcess
+        facts.movesRoot = options.noPivot
+        facts.keepsKeyring = options.noNewKeyring
+        facts.isPrivileged = isPrivileged
+        plan = try LaunchPlanner.plan(spec, ext, facts: facts)
+        if isPrivileged, !plan.hasUserNamespace {
+            // In a process namespace that is shared, somebody may look at the new process before it is confined (CVE-2016-9962).
+            try Credentials.setDumpable(false)
+        }
+        if !isPrivileged, !BundleNamespace.hasRights {
+            guard !plan.identityMaps.uid.isEmpty else {
+                throw PlanError("an ordinary user's container needs a user namespace of its own: see `coffer-runtime spec --rootless`")
+            }
+            try BundleNamespace.enter(for: plan.identityMaps)
+        }
+    }
+
+    /// Everything but the payload's execve.
+    public func create() throws {
+        if plan.terminal, options.consoleSocket == nil {
+            throw PlanError("process.terminal is true: create needs --console-socket for the terminal")
+        }
+        try checkConsole()
+        try making { try launchHeld() }
+    }
+
+    private func launchHeld() throws -> Int32 {
+        let place = try directory.open()
+        let listener = try UnixSocket.listen(ContainerDirectory.startSocket, in: place)
+        let container = try launch(startListener: listener.rawValue)
+        try hand(container.console)
+        return 0
+    }
+
+    /// - Returns: the payload's exit code, or 0 at once when detached.
+    public func run(detach: Bool, keep: Bool) throws -> Int32 {
+        if plan.terminal, detach, options.consoleSocket == nil {
+            throw PlanError("process.terminal is true: a detached container needs --console-socket for the terminal")
+        }
+        try checkConsole()
+        let code = try making { try launchAndFollow(detach: detach) }
+        if !detach && !keep {
+            for complaint in try ContainerDeletion(directory, try directory.load()).remove() { warn(complaint) }
+        }
+        return code
+    }
+
+    private func launchAndFollow(detach: Bool) throws -> Int32 {
+        let container = try launch(startListener: nil)
+        runPoststart(container.hostPid)
+        try hand(container.console)
+        return detach ? 0 : try follow(container)
+    }
+
+    private func checkConsole() throws {
+        if !plan.terminal, options.consoleSocket != nil { throw PlanError("--console-socket is given, but process.terminal is not true") }
+    }
+
+    /// What fails leaves nothing behind.
+    @discardableResult
+    private func making(_ body: () throws -> Int32) throws -> Int32 {
+        for warning in plan.warnings { warn(warning) }
+        try directory.create()
+        do {
+            try directory.keep(configuration)
+            try directory.store(record(pid: 0, groups: [], outcomes: [], address: nil))
+            return try body()
+        } catch {
+            let record = try directory.load()
+            let deletion = ContainerDeletion(directory, record)
+            try deletion.end()
+            for complaint in try deletion.remove() { warn(complaint) }
+            throw error
+        }
+    }
+
+    private func launch(startListener: Int32?) throws -> LaunchedContainer {
+        var launcher = Launcher(plan: plan, network: ext?.network ?? .none, manager: manager, filterCache: options.filterCache)
+        launcher.options.startListener = startListener
+        launcher.options.preservedDescriptors = options.preservedDescriptors
+        launcher.options.socketActivation = options.socketActivation
+        launcher.options.hooks = spec.hooks
+        launcher.options.state = state
+        return try launcher.launch(standardStreams: nil) { pid, outcomes, groupPaths, address in
+            warnOfShortfalls(outcomes)
+            try directory.store(record(pid: pid, groups: groupPaths, outcomes: outcomes, address: address))
+            if let pidFile = options.pidFile { try replaceFile(pidFile, with: Array("\(pid)".utf8), mode: 0o644) }
+        }
+    }
+
+    /// What the specification wants said and not refused (config.md, "capabilities"), and limits that the host's are below.
+    private func warnOfShortfalls(_ outcomes: [StepOutcome]) {
+        let spoken = [LaunchStep.Kind.capabilities, .resourceLimit].map(\.rawValue)
+        for outcome in outcomes where spoken.contains(outcome.step) {
+            if case .partial(let reason) = outcome.result { warn("\(outcome.detail): \(reason)") }
+        }
+    }
+
+    private var state: RuntimeContainerState {
+        RuntimeContainerState(
+            ociVersion: spec.ociVersion, id: directory.id, status: .creating, pid: nil, bundle: options.bundle, annotations: spec.annotations)
+    }
+
+    private func hand(_ console: borrowing FileDescriptor) throws {
+        guard let path = options.consoleSocket else { return }
+        let master = try console.duplicate()
+        try performing(.console, "handing the terminal to \(path)") {
+            try UnixSocket.connect(path, .stream).sendMessage(Array("/dev/ptmx".utf8), with: master)
+        }
+    }
+
+    private func runPoststart(_ pid: Int32) {
+        var running = state
+        running.status = .running
+        running.pid = pid
+        for complaint in HookRunner.runAll(spec.hooks?.poststart ?? [], running) { warn(complaint) }
+    }
+
+    private func follow(_ container: borrowing LaunchedContainer) throws -> Int32 {
+        SignalForwarding.forward(to: container.process.pidfd.rawValue)
+        if plan.terminal, options.consoleSocket == nil {
+            let console = container.console.rawValue
+            var relay = StreamRelay(input: console, output: console, errorOutput: -1, terminal: true, readsInput: true)
+            try relay.run(until: container.process.pidfd)
+        }
+        return try Processes.wait(for: container.process.pid).exitCode
+    }
+
+    private func record(pid: Int32, groups: [String], outcomes: [StepOutcome], address: String?) throws -> ContainerRecord {
+        let own = getpid()
+        return ContainerRecord(
+            id: directory.id, bundle: options.bundle, created: Timestamp.now(), owner: geteuid(),
+            state: RuntimeState(
+                status: .running, pid: pid, pidStartTicks: pid == 0 ? 0 : try Processes.startTicks(of: pid) ?? 0, monitorPid: own,
+                monitorStartTicks: try Processes.startTicks(of: own) ?? 0, startedAt: Timestamp.nanoseconds(), finishedAt: 0, exitCode: 0,
+                oomKilled: false, cgroupPaths: groups, outcomes: outcomes, bootID: "", ipAddress: address),
+            groupPath: spec.linux?.cgroupsPath, ociVersion: spec.ociVersion)
+    }
+}

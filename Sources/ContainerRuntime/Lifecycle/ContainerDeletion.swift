@@ -1,0 +1,106 @@
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+/// The end of a container: its processes, its groups, its record.
+public struct ContainerDeletion {
+    private let directory: ContainerDirectory
+    private let record: ContainerRecord
+
+    public init(_ directory: ContainerDirectory, _ record: ContainerRecord) {
+        self.directory = directory
+        self.record = record
+    }
+
+    /// Kills what still runs, and waits until it is gone.
+    public func end() throws {
+        if record.state.pid > 0 { try endFirst() }
+        // Where the pid namespace is another's, the death of the first process takes nobody along.
+        try ContainerProcesses(record.state.cgroupPaths).signalAll(SIGKILL)
+    }
+
+    private func endFirst() throws {
+        guard let process = try openFirst() else { return }
+        try kill(process)
+        if try !hasEnded(process.rawValue) {
+            throw PlanError("container \(record.id): process \(record.state.pid) does not end after SIGKILL")
+        }
+    }
+
+    private func hasEnded(_ pidfd: Int32) throws(KernelError) -> Bool {
+        var ended = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
+        return try retrying("poll", "", { poll(&ended, 1, 10_000) }) > 0
+    }
+
+    private func openFirst() throws(KernelError) -> FileDescriptor? {
+        // Opened before it is compared: the number cannot become another's in between.
+        guard let process = try Processes.openIfPresent(record.state.pid) else { return nil }
+        if try Processes.startTicks(of: record.state.pid) != record.state.pidStartTicks { return nil }
+        return process
+    }
+
+    private func kill(_ process: borrowing FileDescriptor) throws {
+        try Processes.signalIfPresent(process, SIGKILL)
+        // A frozen process takes no signal, not even this one (cgroup v1).
+        if try CgroupDirectories.isFrozen(record.state.cgroupPaths) {
+            guard try CgroupDirectories.setFrozen(false, record.state.cgroupPaths) else { return }
+        }
+    }
+
+    /// Removes everything that the runtime made, then runs the `poststop` hooks. Nothing may run any more.
+    ///
+    /// - Parameter creationWasKilled: it could not clean up after itself, nor write down what it had made.
+    /// - Returns: what went wrong with hooks: a warning, the container is gone all the same (runtime-spec, "Lifecycle").
+    public func remove(creationWasKilled: Bool = false) throws -> [String] {
+        let spec = try configuration()
+        try CgroupDirectories.remove(record.state.cgroupPaths)
+        if creationWasKilled, let path = record.groupPath, UserNamespaces.isInitial { try removeGroups(path) }
+        try directory.remove()
+        let state = RuntimeContainerState(
+            ociVersion: record.ociVersion, id: record.id, status: .stopped, pid: nil, bundle: record.bundle, annotations: spec?.annotations)
+        return HookRunner.runAll(spec?.hooks?.poststop ?? [], state)
+    }
+
+    /// Those in which nobody lives: another container may have the same path.
+    private func removeGroups(_ path: String) throws {
+        for mountPoint in Set(try CgroupMounts.detect().controllers.values) {
+            let group = mountPoint + (path.hasPrefix("/") ? path : "/" + path)
+            if access(group, F_OK) == 0, try CgroupDirectories.allProcesses(in: group).isEmpty { try CgroupDirectories.remove([group]) }
+        }
+    }
+
+    /// The kept configuration; a creation that was killed at once has none.
+    private func configuration() throws -> RuntimeSpec? {
+        do {
+            return try directory.configuration(record).spec
+        } catch let failure as LaunchFailure where failure.errno == ENOENT {
+            return nil
+        }
+    }
+}
+
+/// Every process in a container's groups.
+public struct ContainerProcesses {
+    private let groups: [String]
+
+    public init(_ groups: [String]) { self.groups = groups }
+
+    /// In groups below too. Numbers as the caller's pid namespace has them.
+    public func list() throws -> [Int32] {
+        guard let group = groups.first else { return [] }
+        do {
+            return try Set(CgroupDirectories.allProcesses(in: group)).sorted()
+        } catch  where error.errno == ENOENT {
+            return []
+        }
+    }
+
+    /// Signals all. One that has ended meanwhile is no error.
+    public func signalAll(_ number: Int32) throws {
+        for pid in try list() {
+            guard let process = try Processes.openIfPresent(pid) else { continue }
+            try Processes.signalIfPresent(process, number)
+        }
+    }
+}

@@ -1,0 +1,57 @@
+import Glibc
+import LaunchPlan
+import LinuxKernel
+import OCISpec
+
+/// `start`: says the word that the container's first process waits for, and hears how its execve went.
+public struct ContainerStart {
+    private let directory: ContainerDirectory
+
+    public init(_ directory: ContainerDirectory) { self.directory = directory }
+
+    /// - Returns: what went wrong with `poststart` hooks, one sentence each.
+    public func run() throws -> [String] {
+        let record = try directory.load()
+        let status = try directory.status(of: record)
+        guard status == .created else {
+            throw PlanError("cannot start a container that is \(status.rawValue): \(directory.id) must be created and not started")
+        }
+        let (spec, _) = try directory.configuration(record)
+        guard let channel = try connect() else {
+            throw PlanError("cannot start a container that is running: \(directory.id) was started meanwhile")
+        }
+        var state = RuntimeContainerState(
+            ociVersion: spec.ociVersion, id: record.id, status: .created, pid: record.state.pid, bundle: record.bundle,
+            annotations: spec.annotations)
+        try channel.sendMessage([LaunchCommand.execute.rawValue])
+        try follow(channel, spec, state)
+        try directory.removeStartSocket()
+        state.status = .running
+        return HookRunner.runAll(spec.hooks?.poststart ?? [], state)
+    }
+
+    /// - Returns: nil when nobody waits there any more.
+    private func connect() throws(KernelError) -> FileDescriptor? {
+        do {
+            return try UnixSocket.connect(ContainerDirectory.startSocket, in: try directory.open(), .sequencedPackets)
+        } catch {
+            if error.errno == ECONNREFUSED || error.errno == ENOENT { return nil }
+            throw error
+        }
+    }
+
+    /// The end of the stream is a successful execve.
+    private func follow(_ channel: borrowing FileDescriptor, _ spec: RuntimeSpec, _ state: RuntimeContainerState) throws {
+        while let (bytes, descriptor) = try channel.receiveMessage(limit: InitMessage.limit) {
+            let attached = FileDescriptor(owning: descriptor)
+            switch try InitMessage(decoding: bytes) {
+            case .failed(let failure): throw failure
+            case .filterListener:
+                guard let profile = spec.linux?.seccomp, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
+                try FilterListener.deliver(attached, profile, state)
+                try channel.sendMessage([LaunchCommand.proceed.rawValue])
+            default: throw InitMessageError.unexpected
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+"""Other engines with coffer-runtime as their runtime: each with state of its own, in the test's directory, and gone with it."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from harness.bundles import Bundle
+from harness.registry import Unavailable
+
+IMAGE = "localhost/busybox:test"
+
+
+def _need(*programs):
+    for program in programs:
+        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None:
+            raise Unavailable(f"this machine has no {program}")
+
+
+def _image(t):
+    """A tar of a busybox root."""
+    bundle = Bundle(t)
+    archive = bundle.path / "root.tar"
+    subprocess.run(["tar", "-C", bundle.path / "rootfs", "-cf", archive, "."], check=True)
+    t.world.own(archive)
+    return archive
+
+
+def _remove_groups(*names):
+    """Engines leave the groups above their containers'; what is empty goes."""
+    for hierarchy in pathlib.Path("/sys/fs/cgroup").glob("*"):
+        for name in names:
+            for path, _, _ in os.walk(hierarchy / name, topdown=False):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    continue
+
+
+class Podman:
+    """podman as the world's user."""
+
+    def __init__(self, t):
+        _need("podman", "conmon")
+        self.t = t
+        # Short: podman refuses a run root of more than 50 characters.
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cp-", dir="/tmp"))
+        os.chown(self.directory, t.world.uid, t.world.gid)
+        t.cleanups.append(lambda: shutil.rmtree(self.directory, ignore_errors=True))
+        storage = ["--root", self.directory / "storage", "--runroot", self.directory / "run", "--tmpdir", self.directory / "tmp"]
+        self.words = ["podman", *storage, "--storage-driver", "vfs", "--events-backend", "file", "--cgroup-manager", "cgroupfs",
+                      "--runtime", t.world.runtime]
+        # The image's files belong to subordinate IDs: only podman's own namespace may remove them.
+        t.cleanups.append(self._end)
+        self("import", _image(t), IMAGE)
+
+    def __call__(self, *words, **options):
+        # The machine's own registries and seccomp profile, nobody's own configuration.
+        return self.t.command(*self.words, *words, **options)
+
+    def _end(self):
+        self("rm", "--force", "--all", "--time", "0")
+        if not self.t.world.is_root:
+            self.t.command("podman", "unshare", "rm", "-rf", self.directory / "storage")
+        _remove_groups("libpod_parent")
+
+
+class Docker:
+    """A dockerd of the test's own, in a network namespace of its own, and the docker command."""
+
+    def __init__(self, t):
+        _need("dockerd", "containerd", "docker", "unshare")
+        self.t = t
+        self.directory = t.directory()
+        self.socket = f"unix://{self.directory}/socket"
+        log = open(self.directory / "log", "wb")  # pylint: disable=consider-using-with
+        daemon = ["dockerd", "--data-root", self.directory / "data", "--exec-root", self.directory / "exec", "--pidfile", self.directory / "pid",
+                  "-H", self.socket, "--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs",
+                  "--exec-opt", "native.cgroupdriver=cgroupfs", "--add-runtime", f"coffer={t.world.runtime}", "--default-runtime", "coffer"]
+        self.process = t.world.popen(
+            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *daemon],
+            stdout=log, stderr=log, environment={"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+        t.cleanups.append(self._end)
+        t.eventually(lambda: self("version", code=None).code == 0, "dockerd answers", seconds=30)
+        self("import", _image(t), IMAGE)
+
+    def __call__(self, *words, **options):
+        return self.t.command("docker", "-H", self.socket, *words, **options)
+
+    def _end(self):
+        names = self("ps", "-a", "-q", code=None).stdout.split()
+        if names:
+            self("rm", "-f", *names, code=None)
+        self.process.terminate()
+        self.process.wait(30)
+        _remove_groups("docker")
