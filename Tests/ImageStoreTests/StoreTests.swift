@@ -100,6 +100,19 @@ import Testing
         withExtendedLifetime(hold) {}
     }
 
+    /// As a forked process does until its execve.
+    @Test func aClaimThatEndsInAMomentIsWaitedFor() throws {
+        let fixture = try StoreFixture()
+        let path = fixture.store.root + "/hold.lock"
+        let held = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        try #require(held >= 0 && flock(held, LOCK_SH) == 0)
+        Task.detached {
+            usleep(10_000)
+            close(held)
+        }
+        #expect(try fixture.store.collectGarbage())
+    }
+
     @Test func leftoversOfKilledProcessesAreCollected() throws {
         let fixture = try StoreFixture()
         try fixture.write("images/blobs/sha256/.incoming-0123", [1])

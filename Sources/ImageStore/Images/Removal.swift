@@ -113,18 +113,27 @@ extension ImageStore {
         return (steps, bytes)
     }
 
+    /// The store for ourselves alone; nil when another process works with it. That is not decided at once: a process that one
+    /// of our threads has just forked has a copy of every descriptor until its execve, and a lock of flock(2) is as long held
+    /// as any copy is open.
+    private func claimAlone() throws(ImageStoreError) -> StoreHold? {
+        for _ in 0..<50 {
+            do {
+                return try StoreHold("\(root)/hold.lock", LOCK_EX | LOCK_NB)
+            } catch {
+                if error.errno != EWOULDBLOCK { throw ImageStoreError.failed(error, "lock \(root)/hold.lock") }
+                usleep(2_000)
+            }
+        }
+        return nil
+    }
+
     /// Removes blobs and layers that no image refers to, and what killed processes have left.
     ///
     /// - Returns: false when another process holds the store (`StoreHold`): the next call collects then.
     @discardableResult
     public func collectGarbage() throws -> Bool {
-        let claim: StoreHold
-        do {
-            claim = try StoreHold("\(root)/hold.lock", LOCK_EX | LOCK_NB)
-        } catch {
-            if error.errno == EWOULDBLOCK { return false }
-            throw ImageStoreError.failed(error, "lock \(root)/hold.lock")
-        }
+        guard let claim = try claimAlone() else { return false }
         try withExtendedLifetime(claim) {
             let kept = try contentInUse()
             for algorithm in Digest.Algorithm.allCases {
