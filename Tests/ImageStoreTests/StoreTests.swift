@@ -106,11 +106,19 @@ import Testing
         let path = fixture.store.root + "/hold.lock"
         let held = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         try #require(held >= 0 && flock(held, LOCK_SH) == 0)
-        Task.detached {
-            usleep(10_000)
-            close(held)
-        }
+        // A thread of its own: tasks wait for the threads that other tests keep busy.
+        var thread = pthread_t()
+        let descriptor = UnsafeMutableRawPointer(bitPattern: Int(held))
+        let begun = pthread_create(
+            &thread, nil,
+            { argument in
+                usleep(10_000)
+                close(Int32(Int(bitPattern: argument)))
+                return nil
+            }, descriptor)
+        try #require(begun == 0)
         #expect(try fixture.store.collectGarbage())
+        pthread_join(thread, nil)
     }
 
     @Test func leftoversOfKilledProcessesAreCollected() throws {
