@@ -63,6 +63,7 @@ let package = Package(
         .target(
             name: "Exposure", dependencies: ["Confinement", "OCISpec", "Rendering", "StrictJSON"],
             resources: [.embedInCode("Data")], swiftSettings: strict),
+        .target(name: "Probe", dependencies: ["StrictJSON"], resources: [.embedInCode("Data")], swiftSettings: strict),
 
         .target(
             name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON"],
