@@ -64,6 +64,8 @@ let package = Package(
             name: "Exposure", dependencies: ["Confinement", "OCISpec", "Rendering", "StrictJSON"],
             resources: [.embedInCode("Data")], swiftSettings: strict),
         .target(name: "Probe", dependencies: ["StrictJSON"], resources: [.embedInCode("Data")], swiftSettings: strict),
+        .target(
+            name: "Probing", dependencies: ["Confinement", "Exposure", "OCISpec", "Probe", "Rendering", "StrictJSON"], swiftSettings: strict),
 
         .target(
             name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON"],
@@ -90,14 +92,14 @@ let package = Package(
             name: "ContainerEngine",
             dependencies: [
                 "ImageStore", "Confinement", "ContainerRuntime", "Exposure", "LaunchPlan", "LinuxKernel", "CLinux", "CYAML", "OCISpec",
-                "PullMessages", "Rendering", "SQLite", "StrictJSON",
+                "Probe", "Probing", "PullMessages", "Rendering", "SQLite", "StrictJSON",
             ], swiftSettings: strict),
 
         .executableTarget(
             name: "coffer",
             dependencies: [
                 "ContainerEngine", "ImageStore", "Confinement", "Exposure", "Rendering", "LaunchPlan", "LinuxKernel",
-                "OCISpec", "PullMessages", "StrictJSON",
+                "OCISpec", "Probe", "Probing", "PullMessages", "StrictJSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict,
             linkerSettings: engineLinking(libraries: "$ORIGIN/../lib/coffer")),

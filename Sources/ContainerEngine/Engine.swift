@@ -89,7 +89,7 @@ public struct Engine {
     /// What the container is doing now, by its lock and its state file. Changes nothing.
     func status(of record: ContainerRecord, _ directory: ContainerDirectory) throws(EngineError) -> ContainerStatus {
         switch record.phase {
-        case .creating: return .creating
+        case .creating, .probing: return .creating
         case .created: return .created
         case .removing: return .removing
         case .started, .launching: break

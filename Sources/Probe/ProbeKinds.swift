@@ -32,6 +32,10 @@ public enum ProbeLayer: String, Codable, Sendable, CaseIterable {
     case cgroupNamespace = "cgroup-namespace"
     case networkRules = "network-rules"
     case noNewPrivileges = "no-new-privileges"
+    /// AppArmor or SELinux.
+    case securityModule = "security-module"
+    /// That the program is not root.
+    case user
 }
 
 /// A fact that a probe needs from outside: the members of `ProbeRequest` that make it are named beside it.

@@ -23,7 +23,7 @@ struct Coffer: ParsableCommand {
         RunCommand.self, CreateCommand.self, StartCommand.self, ExecCommand.self, AttachCommand.self, CopyCommand.self,
     ]
     static let lookCommands: [any ParsableCommand.Type] = [
-        ListCommand.self, InspectCommand.self, ExposureCommand.self, LogsCommand.self, TopCommand.self, DiffCommand.self,
+        ListCommand.self, InspectCommand.self, ExposureCommand.self, ProbeCommand.self, LogsCommand.self, TopCommand.self, DiffCommand.self,
         PortCommand.self, WaitCommand.self,
     ]
     static let endCommands: [any ParsableCommand.Type] = [

@@ -13,6 +13,7 @@ enum InternalCommands {
             return OwnedTrees.serve { try TreeOwner.change(arguments[1], uid: uid, gid: gid) }
         case ("copy", 2): return ContainerTree.serve(arguments[1])
         case ("hold-namespace", 1): return OwnedTrees.holdNamespace()
+        case ("probe-canary", 2): return ProbeCanary.serve(arguments[1])
         case ("remove-ended", 3): return Engine.removeEnded(in: arguments[1], id: arguments[2])
         default:
             // Extraction, trees and decompression belong to the image store.

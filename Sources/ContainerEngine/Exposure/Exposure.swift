@@ -35,9 +35,16 @@ public struct ExposureTargets {
         if target.hasSuffix(".service") { return [try unit(target)] }
         let isHere = target.hasPrefix("docker:") || target.hasPrefix("podman:")
         var reports: [ExposureReport] = []
-        for subject in try subjects(target) { reports.append(isHere || subject.source == .coffer ? beside(subject) : scorer.report(subject)) }
+        for subject in try subjects(target) {
+            var report = isHere || subject.source == .coffer ? beside(subject) : scorer.report(subject)
+            if subject.source == .coffer { report.proof = try Self.proof(subject.name, try engine()) }
+            reports.append(report)
+        }
         return reports
     }
+
+    /// What the last `coffer probe` of a container showed.
+    private static func proof(_ name: String, _ engine: Engine) throws(EngineError) -> Proof? { try engine.proven(try engine.container(name)) }
 
     /// The report of a container that may run here, with what the kernel says of its first process. Who may not look at that has the report alone.
     private mutating func beside(_ subject: Subject) -> ExposureReport {
@@ -57,7 +64,10 @@ public struct ExposureTargets {
         let engine = try engine()
         var reports: [ExposureReport] = []
         for container in try engine.containers() {
-            if let subject = try OwnContainers.subject(container, engine) { reports.append(scorer.report(subject)) }
+            guard let subject = try OwnContainers.subject(container, engine) else { continue }
+            var report = scorer.report(subject)
+            report.proof = try engine.proven(container)
+            reports.append(report)
         }
         return reports
     }
@@ -90,7 +100,8 @@ public struct ExposureTargets {
         return scorer.report(subject, systemd: assessment)
     }
 
-    private func subjects(_ target: String) throws(EngineError) -> [Subject] {
+    /// The containers that a word of the command line means.
+    func subjects(_ target: String) throws(EngineError) -> [Subject] {
         if target.hasPrefix("docker:") { return try docker(String(target.dropFirst(7))) }
         if target.hasPrefix("podman:") { return try podman(String(target.dropFirst(7))) }
         if target.hasPrefix("pid:") {

@@ -27,6 +27,9 @@ extension Engine {
     private func reconciled(_ record: ContainerRecord) throws(EngineError) -> Container? {
         let directory = root.container(record.id)
         switch record.phase {
+        case .probing:
+            try settleProbe(record)
+            return nil
         case .created: return Container(record: record, directory: directory, status: .created)
         case .started where record.monitorLostAt != nil, .launching where record.monitorLostAt != nil:
             return Container(record: record, directory: directory, status: try status(of: record, directory))
@@ -64,7 +67,7 @@ extension Engine {
         guard let current = try database.container(id: record.id) else { return nil }
         switch current.phase {
         case .created: return Container(record: current, directory: directory, status: .created)
-        case .creating, .removing:
+        case .creating, .removing, .probing:
             try erase(current)
             return nil
         case .started, .launching: break
@@ -121,7 +124,11 @@ extension Engine {
     /// Ends what a dead monitor may have left: whoever is in its cgroups, and its recorded processes if they still are the
     /// ones that were recorded (start times differ when a PID is used again).
     func killLeftovers(_ state: RuntimeState?, _ record: ContainerRecord) throws(EngineError) {
-        let planned = try plannedGroups(record)
+        try killLeftovers(state, groups: try plannedGroups(record))
+    }
+
+    /// - Parameter planned: groups that exist and are to go.
+    func killLeftovers(_ state: RuntimeState?, groups planned: [String]) throws(EngineError) {
         do {
             if let state, state.bootID == Self.bootID() {
                 for (pid, ticks) in [(state.monitorPid, state.monitorStartTicks), (state.pid, state.pidStartTicks)] where pid > 1 {
@@ -145,6 +152,11 @@ extension Engine {
         } catch {
             path = SecurityRequest().cgroupPath(of: record.id)
         }
+        return try existingGroups(path)
+    }
+
+    /// The groups of a path that exist, whoever made them.
+    func existingGroups(_ path: String) throws(EngineError) -> [String] {
         do {
             return try GroupManager.candidates(cgroupsPath: path, rootless: !root.isRootful).filter { access($0, F_OK) == 0 }
         } catch {

@@ -95,8 +95,11 @@ extension Engine {
     }
 
     /// Ends every monitor that serves the container. A process that only calls itself so ends itself.
-    private func killMonitors(of container: Container) throws(EngineError) {
-        let wanted = Array("coffer-runtime\0monitor\0--bundle\0\(container.directory.path)\0".utf8)
+    private func killMonitors(of container: Container) throws(EngineError) { try killMonitors(ofBundle: container.directory.path) }
+
+    /// - Parameter path: the container's directory.
+    func killMonitors(ofBundle path: String) throws(EngineError) {
+        let wanted = Array("coffer-runtime\0monitor\0--bundle\0\(path)\0".utf8)
         do {
             for pid in try Processes.all() {
                 guard try Processes.commandLine(of: pid)?.starts(with: wanted) ?? false else { continue }
@@ -106,7 +109,7 @@ extension Engine {
                 try Processes.signal(process, SIGKILL)
             }
         } catch {
-            if error.errno != ESRCH { throw EngineError("the monitor of container \(container.record.name) cannot be ended: \(error)") }
+            if error.errno != ESRCH { throw EngineError("the monitor of \(path) cannot be ended: \(error)") }
         }
     }
 

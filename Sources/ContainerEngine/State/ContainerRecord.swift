@@ -13,6 +13,8 @@ public struct ContainerRecord: Sendable, Equatable {
         case started
         /// Being removed.
         case removing
+        /// No container: the place of the twins of a `coffer probe` that is at work, or was killed. Nobody but reconciliation sees it.
+        case probing
     }
 
     /// 64 hexadecimal digits.

@@ -43,6 +43,8 @@ public struct ExposureReport: Sendable {
     public let systemd: SystemdAssessment?
     /// What the kernel says of it while it runs: the score of that, and what differs from what was asked.
     public var applied: Applied?
+    /// What the last `coffer probe` of it showed.
+    public var proof: Proof?
 
     public struct Applied: Sendable {
         public let tenths: Int
@@ -118,6 +120,7 @@ extension ExposureReport {
             object["applied"] = Self.number(Double(applied.tenths) / 10)
             object["differences"] = .array(applied.differences.map(\.json))
         }
+        if let proof { object["proven"] = .object(proof.json(asked: tenths)) }
         object["factors"] = .array(factors.map(\.json))
         return .object(object)
     }

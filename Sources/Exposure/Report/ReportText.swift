@@ -27,6 +27,10 @@ enum ReportText {
         var text = "\(HumanUnits.printable(report.target))  \(report.figure) \(report.band.rawValue)"
         if let systemd = report.systemd { text += "  (systemd's own model: \(systemd.figure) \(systemd.band.rawValue))" }
         if let applied = report.applied { text += "  (as the kernel has it: \(applied.figure))" }
+        if let proof = report.proof {
+            let tenths = proof.tenths(asked: report.tenths)
+            text += "  (proven on \(proof.date): \(tenths / 10).\(tenths % 10))"
+        }
         if let worst = report.worst {
             text += "   worst: \(HumanUnits.printable(worst.text)) (+\(points(worst.points)))"
             if !worst.remedy.isEmpty { text += "   mend: \(HumanUnits.printable(worst.remedy))" }
@@ -49,7 +53,9 @@ enum ReportText {
         }
         let closed = report.factors.count - open.count
         let table = open.isEmpty ? "" : "\n" + Table.layOut(rows)
-        let differences = (report.applied?.differences ?? []).map { "asked \($0.field) \($0.asked), applied \($0.applied)" }
+        let differences =
+            (report.applied?.differences ?? []).map { "asked \($0.field) \($0.asked), applied \($0.applied)" }
+            + (report.proof?.reachable ?? []).map { "asked to be closed, proven to be reachable: \($0)" }
         let told = differences.isEmpty ? "" : "\n" + differences.map { HumanUnits.printable($0) + "\n" }.joined()
         return line(report) + "\n" + table + told + "\n\(open.count) of \(report.factors.count) factors are open, \(closed) are closed\n"
     }
