@@ -11,6 +11,8 @@ let strict: [SwiftSetting] =
     [
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("MemberImportVisibility"),
+        // Regular expressions are no part of any program: what they link is searched at every start (docs/decisions/0006-what-a-start-costs.md).
+        .unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"]),
     ] + testable
 
 // Swift's own libraries are linked in: start-up is 1 ms instead of 5, and no toolchain is needed at run time. Said here and not by
@@ -35,7 +37,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.30.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
@@ -43,13 +44,15 @@ let package = Package(
     targets: [
         .target(name: "CLinux"),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
+        .target(name: "TextSearch", swiftSettings: strict),
         .target(name: "StrictJSON", swiftSettings: strict),
-        .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp"], swiftSettings: strict),
+        .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp", "TextSearch"], swiftSettings: strict),
         .target(name: "SQLite", dependencies: ["CSQLite"], swiftSettings: strict),
         .target(name: "OCISpec", dependencies: ["StrictJSON"], swiftSettings: strict),
         .target(name: "Rendering", dependencies: ["StrictJSON"], swiftSettings: strict),
@@ -61,26 +64,25 @@ let package = Package(
             resources: [.embedInCode("Levels")], swiftSettings: strict),
 
         .target(
-            name: "Exposure", dependencies: ["Confinement", "OCISpec", "Rendering", "StrictJSON"],
+            name: "Exposure", dependencies: ["Confinement", "OCISpec", "Rendering", "StrictJSON", "TextSearch"],
             resources: [.embedInCode("Data")], swiftSettings: strict),
         .target(name: "Probe", dependencies: ["StrictJSON"], resources: [.embedInCode("Data")], swiftSettings: strict),
         .target(
             name: "Probing", dependencies: ["Confinement", "Exposure", "OCISpec", "Probe", "Rendering", "StrictJSON"], swiftSettings: strict),
 
         .target(
-            name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON"],
+            name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON", "TextSearch"],
             swiftSettings: strict),
         .target(
             name: "ImageStore",
             dependencies: [
-                "LinuxKernel", "OCISpec", "StrictJSON", "CLinux", "CISAL", "CZstd",
-                .product(name: "Crypto", package: "swift-crypto"),
+                "LinuxKernel", "OCISpec", "StrictJSON", "CCrypto", "CLinux", "CISAL", "CZstd",
             ], swiftSettings: strict),
 
         .target(
             name: "Registry",
             dependencies: [
-                "ImageStore", "OCISpec", "PullMessages", "StrictJSON",
+                "ImageStore", "OCISpec", "PullMessages", "StrictJSON", "TextSearch",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -92,14 +94,14 @@ let package = Package(
             name: "ContainerEngine",
             dependencies: [
                 "ImageStore", "Confinement", "ContainerRuntime", "Exposure", "LaunchPlan", "LinuxKernel", "CLinux", "CYAML", "OCISpec",
-                "Probe", "Probing", "PullMessages", "Rendering", "SQLite", "StrictJSON",
+                "Probe", "Probing", "PullMessages", "Rendering", "SQLite", "StrictJSON", "TextSearch",
             ], swiftSettings: strict),
 
         .executableTarget(
             name: "coffer",
             dependencies: [
                 "ContainerEngine", "ImageStore", "Confinement", "Exposure", "Rendering", "LaunchPlan", "LinuxKernel",
-                "OCISpec", "Probe", "Probing", "PullMessages", "StrictJSON",
+                "OCISpec", "Probe", "Probing", "PullMessages", "StrictJSON", "TextSearch",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict,
             linkerSettings: engineLinking(libraries: "$ORIGIN/../lib/coffer")),

@@ -22,6 +22,42 @@ public struct StepOutcome: Codable, Sendable, Equatable {
     }
 }
 
+extension StepOutcome.Result {
+    private enum CodingKeys: String, CodingKey { case applied, partial, unavailable }
+    private enum PartialCodingKeys: String, CodingKey { case text = "_0" }
+
+    /// {"applied":{}}, {"partial":{"_0":TEXT}} or {"unavailable":{"_0":TEXT}}.
+    ///
+    /// By hand: what the compiler writes asks for all keys, which casts an array element by element, for every step of every container that is looked at.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        func text(_ key: CodingKeys) throws -> String {
+            try container.nestedContainer(keyedBy: PartialCodingKeys.self, forKey: key).decode(String.self, forKey: .text)
+        }
+        switch (container.contains(.applied), container.contains(.partial), container.contains(.unavailable)) {
+        case (true, false, false): self = .applied
+        case (false, true, false): self = .partial(try text(.partial))
+        case (false, false, true): self = .unavailable(try text(.unavailable))
+        default:
+            throw DecodingError.dataCorrupted(
+                .init(codingPath: decoder.codingPath, debugDescription: "a result is one of applied, partial and unavailable"))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        func write(_ text: String, _ key: CodingKeys) throws {
+            var nested = container.nestedContainer(keyedBy: PartialCodingKeys.self, forKey: key)
+            try nested.encode(text, forKey: .text)
+        }
+        switch self {
+        case .applied: try container.encode([String: String](), forKey: .applied)
+        case .partial(let text): try write(text, .partial)
+        case .unavailable(let text): try write(text, .unavailable)
+        }
+    }
+}
+
 /// A launch that failed: what failed, on what, why. It crosses the process boundary as data and becomes one sentence for
 /// the user at the top.
 public struct LaunchFailure: Error, Codable, Sendable, Equatable {

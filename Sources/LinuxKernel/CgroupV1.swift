@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import TextSearch
 
 /// A container's groups in the v1 hierarchies (Linux admin guide, cgroup-v1).
 public struct CgroupV1: Sendable {

@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import FoundationEssentials
+import TextSearch
 
 /// Proxies as the environment names them: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in either case.
 struct ProxySettings: Sendable {

@@ -6,6 +6,7 @@ import NIOHTTP1
 import NIOPosix
 import NIOSSL
 import Synchronization
+import TextSearch
 
 /// One request as the registry protocol needs it.
 struct TransportRequest: Sendable {

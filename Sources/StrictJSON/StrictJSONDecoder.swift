@@ -44,7 +44,20 @@ struct ValueDecoder: Decoder {
 
     func decode<T: Decodable>(_ type: T.Type) throws -> T {
         if type == JSONValue.self, let value = value as? T { return value }
+        if type == [String].self, let strings = strings as? T { return strings }
         return try T(from: self)
+    }
+
+    /// An array that holds nothing but strings, without a decoder for each; nil when this is none.
+    private var strings: [String]? {
+        guard case .array(let elements) = value else { return nil }
+        var result: [String] = []
+        result.reserveCapacity(elements.count)
+        for element in elements {
+            guard case .string(let text) = element else { return nil }
+            result.append(text)
+        }
+        return result
     }
 
     func container<Key: CodingKey>(keyedBy type: Key.Type) throws -> KeyedDecodingContainer<Key> {

@@ -124,6 +124,8 @@ private struct ValueEncoder: Encoder {
     /// The slot with `value` in it.
     func fill<T: Encodable>(_ value: T) throws -> Slot {
         if T.self == JSONValue.self, let raw = value as? JSONValue { return Slot(.value(raw)) }
+        // The names of a filter's calls are most of a config.json: they go without a slot each.
+        if T.self == [String].self, let strings = value as? [String] { return Slot(.value(.array(strings.map(JSONValue.string)))) }
         try value.encode(to: self)
         return slot
     }

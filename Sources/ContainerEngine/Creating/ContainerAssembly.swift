@@ -6,6 +6,7 @@ import ImageStore
 import LinuxKernel
 import OCISpec
 import StrictJSON
+import TextSearch
 
 /// Fills a container's directory: confinement, bundle, network files, writable layer, sources of its mounts.
 struct ContainerAssembly {

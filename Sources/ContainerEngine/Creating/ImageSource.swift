@@ -1,5 +1,6 @@
 import ImageStore
 import OCISpec
+import TextSearch
 
 /// What the engine needs of an image.
 public struct ResolvedImage: Sendable {

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 import StrictJSON
+import TextSearch
 
 /// Questions to a Docker daemon over its unix socket (Engine API). Only reading, and bounded: an answer has so many bytes and so many seconds.
 struct DockerSocket {

@@ -4,6 +4,7 @@ import ImageStore
 import LaunchPlan
 import OCISpec
 import StrictJSON
+import TextSearch
 
 /// Coffer's own containers and images as subjects of the score.
 enum OwnContainers {

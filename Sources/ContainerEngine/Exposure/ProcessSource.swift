@@ -8,6 +8,7 @@ import OCISpec
 import struct Confinement.CapabilitySet
 import struct Confinement.DeviceRule
 import struct Confinement.Namespaces
+import TextSearch
 
 /// What confines a process that runs, as the kernel tells it below /proc (proc(5)).
 ///

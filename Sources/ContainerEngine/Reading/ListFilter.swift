@@ -1,3 +1,5 @@
+import TextSearch
+
 /// The `--filter` values of `ps`: those of one key are alternatives, different keys must all hold, labels must all hold.
 public struct ListFilter: Sendable {
     private var values: [String: [String]] = [:]

@@ -25,7 +25,7 @@ extension ContainerListing {
         return .object([
             ("ID", .string(truncated ? HumanUnits.shortID(id) : id)),
             ("Image", .string(image)),
-            ("Command", .string("\"" + HumanUnits.printable(shown).replacing("\"", with: "\\\"") + "\"")),
+            ("Command", .string("\"" + HumanUnits.printable(shown).map { $0 == "\"" ? "\\\"" : String($0) }.joined() + "\"")),
             ("CreatedAt", .string(Timestamp(seconds: created.seconds).goText)),
             ("RunningFor", .string(HumanUnits.since(created, now: now))),
             ("Status", .string(status)),

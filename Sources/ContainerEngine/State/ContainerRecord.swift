@@ -1,3 +1,5 @@
+import TextSearch
+
 /// One container as the database knows it: what never changes after `create`, and how far it got.
 public struct ContainerRecord: Sendable, Equatable {
     /// How far the engine got. Whether a started container still runs is not stored: its lock and `state.json` say it.

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import LinuxKernel
 import OCISpec
+import TextSearch
 
 /// Why a container got no outbound network: one sentence with the remedy.
 public struct PastaFailure: Error, Sendable, Equatable, CustomStringConvertible {

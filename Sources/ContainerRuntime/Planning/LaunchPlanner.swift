@@ -1,6 +1,7 @@
 import LaunchPlan
 import LinuxKernel
 import OCISpec
+import TextSearch
 
 /// A configuration that cannot be turned into a plan: one sentence for the user.
 public struct PlanError: Error, Sendable, Equatable, CustomStringConvertible {

@@ -1,6 +1,7 @@
 import Confinement
 import OCISpec
 import StrictJSON
+import TextSearch
 
 /// Reads an OCI configuration of any engine, and Coffer's own words beside it where there are some.
 public struct BundleReader: Sendable {

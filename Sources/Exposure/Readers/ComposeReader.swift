@@ -1,6 +1,7 @@
 import Confinement
 import OCISpec
 import StrictJSON
+import TextSearch
 
 /// Reads a compose file (the Compose Specification, services as Docker runs them).
 public struct ComposeReader: Sendable {

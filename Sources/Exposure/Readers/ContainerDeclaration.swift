@@ -1,5 +1,6 @@
 import Confinement
 import OCISpec
+import TextSearch
 
 /// A container in the words that Docker, Podman, compose and Kubernetes share: what was said, with what each engine does where nothing was.
 struct ContainerDeclaration {

@@ -1,4 +1,5 @@
 import Confinement
+import TextSearch
 
 /// Reads a Dockerfile: what `docker run` of its image will be, when nobody adds a flag.
 public struct DockerfileReader: Sendable {

@@ -1,6 +1,7 @@
 import Confinement
 import OCISpec
 import StrictJSON
+import TextSearch
 
 /// Reads what `docker inspect` and `podman inspect` print of a container (Docker Engine API 1.41 and newer, ContainerInspect).
 public struct InspectReader: Sendable {

@@ -1,5 +1,6 @@
 import Confinement
 import OCISpec
+import TextSearch
 
 /// The score of a subject.
 ///

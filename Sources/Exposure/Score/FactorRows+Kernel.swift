@@ -1,5 +1,6 @@
 import Confinement
 import OCISpec
+import TextSearch
 
 extension FactorRow {
     static let kernelRows: [FactorRow] = [

@@ -1,4 +1,5 @@
 import Confinement
+import TextSearch
 
 /// What a path of the host gives away when it is mounted into a container, as a percentage of what is still closed.
 struct HostPath {

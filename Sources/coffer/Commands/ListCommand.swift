@@ -1,6 +1,7 @@
 import ArgumentParser
 import ContainerEngine
 import Rendering
+import TextSearch
 
 /// `coffer ps`.
 struct ListCommand: ParsableCommand {

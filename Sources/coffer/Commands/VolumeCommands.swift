@@ -2,6 +2,7 @@ import ArgumentParser
 import ContainerEngine
 import Rendering
 import StrictJSON
+import TextSearch
 
 /// `coffer volume VERB`.
 struct VolumeGroup: ParsableCommand {
