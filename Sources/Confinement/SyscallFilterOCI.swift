@@ -1,4 +1,5 @@
 import OCISpec
+import StrictJSON
 
 // The OCI form of a filter: config-linux.md, "Seccomp".
 
@@ -85,7 +86,9 @@ extension SyscallFilter {
     /// Reads the OCI form.
     public init(oci seccomp: RuntimeSpec.Seccomp) throws(ConfinementError) {
         var rules: [Rule] = []
-        for rule in seccomp.syscalls ?? [] {
+        let described: [RuntimeSpec.Seccomp.Rule]
+        do { described = try seccomp.syscalls?.decoded() ?? [] } catch { throw ConfinementError("seccomp: \(error)") }
+        for rule in described {
             rules.append(
                 Rule(
                     names: rule.names, action: try Action(oci: rule.action, errno: rule.errnoRet),

@@ -24,7 +24,7 @@ public struct RuntimeState: Codable, Sendable, Equatable {
     /// Cgroup directories that belong to this container, absolute host paths; empty where none could be had.
     public var cgroupPaths: [String]
     /// What each step of the launch came to.
-    public var outcomes: [StepOutcome]
+    public var outcomes: Deferred<[StepOutcome]>
     /// The boot that this state belongs to (/proc/sys/kernel/random/boot_id).
     public var bootID: String
     /// IPv4 address inside, where an outbound network exists.
@@ -45,7 +45,7 @@ public struct RuntimeState: Codable, Sendable, Equatable {
         self.exitCode = exitCode
         self.oomKilled = oomKilled
         self.cgroupPaths = cgroupPaths
-        self.outcomes = outcomes
+        self.outcomes = Deferred(outcomes)
         self.bootID = bootID
         self.ipAddress = ipAddress
     }

@@ -150,10 +150,10 @@ struct InspectionTests {
 
     @Test func stepsAndTheirOutcomes() throws {
         var state = runtimeState(.running)
-        state.outcomes = [
+        state.outcomes = Deferred([
             StepOutcome(step: "controlGroup", detail: "memory", result: .unavailable("no cgroup")),
             StepOutcome(step: "pivot", detail: "root switched", result: .applied),
-        ]
+        ])
         let steps = try document(.running(state, paused: false))["Coffer"]?["Steps"]
         #expect(steps?[0] == ["Step": "controlGroup", "Detail": "memory", "Result": "unavailable", "Reason": "no cgroup"])
         #expect(steps?[1] == ["Step": "pivot", "Detail": "root switched", "Result": "applied"])

@@ -114,8 +114,8 @@ extension Inspection {
         if let state = container.status.runtimeState {
             result["MonitorPid"] = .number(JSONNumber(container.status.isRunning ? state.monitorPid : 0))
             result["Cgroups"] = strings(state.cgroupPaths)
-            result["Steps"] = .array(state.outcomes.map(Self.step))
         }
+        if let outcomes { result["Steps"] = .array(outcomes.map(Self.step)) }
         return .object(result)
     }
 

@@ -9,6 +9,8 @@ public struct Inspection: Sendable {
     let details: ContainerDetails
     let spec: RuntimeSpec?
     let bundle: BundleExtension?
+    /// What the steps of the launch came to; nil when it was never started.
+    let outcomes: [StepOutcome]?
     let root: StateRoot
 
     /// - Throws: `EngineError` when what is stored of the container cannot be read.
@@ -19,6 +21,11 @@ public struct Inspection: Sendable {
         details = try ContainerDetails(decoding: container.record.details, of: container.record.name)
         spec = try BundleFiles.load(RuntimeSpec.self, container.directory.config)
         bundle = try BundleFiles.load(BundleExtension.self, container.directory.bundleExtension)
+        do {
+            outcomes = try container.status.runtimeState?.outcomes.decoded()
+        } catch {
+            throw EngineError("\(container.directory.state) cannot be read: \(error)", remedy: "remove the container")
+        }
     }
 
     private var record: ContainerRecord { container.record }

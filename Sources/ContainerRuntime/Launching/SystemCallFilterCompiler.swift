@@ -17,28 +17,29 @@ struct SystemCallFilterCompiler {
     }
 
     func compile(_ profile: RuntimeSpec.Seccomp) throws -> Compiled {
-        let flags = try filterFlags(profile)
-        // The whole profile is the key: a hash decides only the file's name, equality of every byte decides the hit.
+        // The whole profile is the key: a hash decides only the file's name, equality of every byte decides the hit. What is in the cache was
+        // valid when it was compiled, so its rules need not be decoded again.
         let key = try StrictJSONEncoder().encode(profile)
-        if let (instructions, unknown) = cached(key) {
-            return Compiled(filter: SeccompFilter(instructions: instructions), unknown: unknown, flags: flags)
-        }
+        if let found = cached(key) { return found }
+        let rules = try profile.syscalls?.decoded() ?? []
+        let flags = try filterFlags(profile, rules)
         let (filter, unknown) = try SeccompFilter.compile(
             defaultAction: try action(profile.defaultAction, profile.defaultErrnoRet),
             architectures: try (profile.architectures ?? []).map(architecture),
-            rules: try (profile.syscalls ?? []).map(rule))
-        store(key, unknown, filter)
-        return Compiled(filter: filter, unknown: unknown, flags: flags)
+            rules: try rules.map(rule))
+        let compiled = Compiled(filter: filter, unknown: unknown, flags: flags)
+        store(key, compiled)
+        return compiled
     }
 
     /// SECCOMP_FILTER_FLAG_NEW_LISTENER
     static let newListener: UInt32 = 8
 
     /// - Returns: whether the filter has a listener.
-    private func hasListener(_ profile: RuntimeSpec.Seccomp) throws -> Bool {
+    private func hasListener(_ profile: RuntimeSpec.Seccomp, _ all: [RuntimeSpec.Seccomp.Rule]) throws -> Bool {
         let notify = "SCMP_ACT_NOTIFY"
         if profile.defaultAction == notify { throw PlanError("\(notify) cannot be used as the default action") }
-        let rules = (profile.syscalls ?? []).filter { $0.action == notify }
+        let rules = all.filter { $0.action == notify }
         if rules.isEmpty { return false }
         // The process hands the listener over by these itself, and nobody would answer.
         for name in ["write", "sendmsg", "recvmsg"] where rules.contains(where: { $0.names.contains(name) }) {
@@ -71,8 +72,8 @@ struct SystemCallFilterCompiler {
         return SeccompRule(names: rule.names, action: try action(rule.action, rule.errnoRet), conditions: conditions)
     }
 
-    private func filterFlags(_ profile: RuntimeSpec.Seccomp) throws -> UInt32 {
-        let listener = try hasListener(profile) ? Self.newListener : 0
+    private func filterFlags(_ profile: RuntimeSpec.Seccomp, _ rules: [RuntimeSpec.Seccomp.Rule]) throws -> UInt32 {
+        let listener = try hasListener(profile, rules) ? Self.newListener : 0
         // One thread has nothing to synchronise, and TSYNC has no room to return a listener; WAIT_KILLABLE means nothing without one.
         let ignored: UInt32 = listener == 0 ? 0x20 : 1
         return try (profile.flags ?? []).reduce(listener) { flags, name in
@@ -91,7 +92,11 @@ struct SystemCallFilterCompiler {
         return "\(cacheDirectory)/\(String(hash, radix: 16)).bpf"
     }
 
-    private func cached(_ key: [UInt8]) -> (instructions: [UInt8], unknown: [String])? {
+    /// A file is three numbers of 8 bytes, least byte first (the length of the key, the length of the unknown names, the flags), the key, the names
+    /// with commas, and the instructions.
+    private static let header = 24
+
+    private func cached(_ key: [UInt8]) -> Compiled? {
         guard let path = fileName(key) else { return nil }
         let bytes: [UInt8]
         do {
@@ -99,25 +104,25 @@ struct SystemCallFilterCompiler {
         } catch {
             return nil  // not compiled yet
         }
-        // 8 bytes length of the key, 8 bytes length of the unknown names, the key, the names, instructions.
-        guard bytes.count > 16 else { return nil }
+        guard bytes.count > Self.header else { return nil }
         let keyLength = Self.number(bytes[0..<8])
         let namesLength = Self.number(bytes[8..<16])
-        guard keyLength == key.count, namesLength >= 0, namesLength < bytes.count, bytes.count > 16 + keyLength + namesLength,
-            bytes[16..<(16 + keyLength)].elementsEqual(key)
+        guard keyLength == key.count, namesLength >= 0, namesLength < bytes.count, let flags = UInt32(exactly: Self.number(bytes[16..<24])),
+            bytes.count > Self.header + keyLength + namesLength, bytes[Self.header..<(Self.header + keyLength)].elementsEqual(key)
         else { return nil }
-        let names = String(decoding: bytes[(16 + keyLength)..<(16 + keyLength + namesLength)], as: UTF8.self)
-        return (Array(bytes[(16 + keyLength + namesLength)...]), names.split(separator: ",").map(String.init))
+        let names = Self.header + keyLength
+        let unknown = String(decoding: bytes[names..<(names + namesLength)], as: UTF8.self).split(separator: ",").map(String.init)
+        return Compiled(filter: SeccompFilter(instructions: Array(bytes[(names + namesLength)...])), unknown: unknown, flags: flags)
     }
 
     private static func number(_ bytes: ArraySlice<UInt8>) -> Int { bytes.reversed().reduce(0) { $0 << 8 | Int($1) } }
 
-    private func store(_ key: [UInt8], _ unknown: [String], _ filter: SeccompFilter) {
+    private func store(_ key: [UInt8], _ compiled: Compiled) {
         guard let path = fileName(key) else { return }
-        let names = Array(unknown.joined(separator: ",").utf8)
-        let lengths = [key.count, names.count].flatMap { length in (0..<8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } }
+        let names = Array(compiled.unknown.joined(separator: ",").utf8)
+        let header = [key.count, names.count, Int(compiled.flags)].flatMap { number in (0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) } }
         do {
-            try replaceFile(path, with: lengths + key + names + filter.instructions)
+            try replaceFile(path, with: header + key + names + compiled.filter.instructions)
         } catch {
             // A cache that cannot be written costs time only.
         }

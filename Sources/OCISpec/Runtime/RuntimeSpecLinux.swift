@@ -1,3 +1,5 @@
+import StrictJSON
+
 extension RuntimeSpec {
     /// `linux` (config-linux.md).
     public struct Linux: Codable, Sendable, Equatable {
@@ -150,7 +152,8 @@ extension RuntimeSpec {
         public var flags: [String]?
         public var listenerPath: String?
         public var listenerMetadata: String?
-        public var syscalls: [Rule]?
+        /// Nine tenths of a configuration. Who loads a filter that was compiled before, as every `exec` does, needs none of it.
+        public var syscalls: Deferred<[Rule]>?
 
         public init(
             defaultAction: String, defaultErrnoRet: UInt32? = nil, architectures: [String]? = nil, flags: [String]? = nil,
@@ -162,7 +165,7 @@ extension RuntimeSpec {
             self.flags = flags
             self.listenerPath = listenerPath
             self.listenerMetadata = listenerMetadata
-            self.syscalls = syscalls
+            self.syscalls = syscalls.map { Deferred($0) }
         }
 
         /// What happens to calls of these names whose arguments match all of `args`.
