@@ -117,6 +117,7 @@ let package = Package(
             // Fully static: nothing of an image's libc is ever loaded (rule R2), and start-up is 0.6 ms instead of 2.2.
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
 
+        .testTarget(name: "TextSearchTests", dependencies: ["TextSearch"], swiftSettings: strict),
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"]),
         .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel"]),
         .testTarget(name: "SQLiteTests", dependencies: ["SQLite"]),

@@ -3,12 +3,12 @@ import Exposure
 import Glibc
 import LinuxKernel
 import OCISpec
+import TextSearch
 
 // LinuxKernel has types of the same names for the calls; here the model's are meant.
 import struct Confinement.CapabilitySet
 import struct Confinement.DeviceRule
 import struct Confinement.Namespaces
-import TextSearch
 
 /// What confines a process that runs, as the kernel tells it below /proc (proc(5)).
 ///
