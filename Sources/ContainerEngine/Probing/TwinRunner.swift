@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import LaunchPlan
 import LinuxKernel
+import StrictJSON
 
 /// How a twin ended.
 struct TwinOutcome: Sendable {
@@ -173,7 +174,7 @@ final class RunningTwin {
             if try !ContainerLock.isHeld(directory.lock) { break }
             usleep(500)
         }
-        outcome.steps = try RuntimeState.load(directory.state)?.outcomes ?? []
+        outcome.steps = try RuntimeState.load(directory.state)?.outcomes.decoded() ?? []
         return outcome
     }
 }
