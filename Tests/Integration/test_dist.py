@@ -13,7 +13,7 @@ def chroot(root, *command, errors=False):
     """Runs a command in another root, in namespaces of its own; what it printed, on standard error too with `errors`."""
     done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--mount-proc=" + str(root / "proc"), "chroot", root, *command],
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600,
-                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"})
+                          env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"})
     if done.returncode != 0:
         raise Failure(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-800:]}{done.stderr[-800:]}")
     return done.stdout + (done.stderr if errors else "")
