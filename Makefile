@@ -8,7 +8,7 @@ VERSION := $(shell cat VERSION)
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-build:  ## bin/coffer, bin/coffer-runtime, and the registry client beside them
+build:  ## bin/coffer, bin/coffer-runtime, and the registry client and the prober beside them
 	@Scripts/install-dependencies build
 	@Scripts/build
 

@@ -34,6 +34,7 @@ let package = Package(
         .executable(name: "coffer", targets: ["coffer"]),
         .executable(name: "coffer-runtime", targets: ["coffer-runtime"]),
         .executable(name: "coffer-registry", targets: ["coffer-registry"]),
+        .executable(name: "coffer-probe", targets: ["coffer-probe"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -43,6 +44,7 @@ let package = Package(
     ],
     targets: [
         .target(name: "CLinux"),
+        .target(name: "CProbing"),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
@@ -73,6 +75,7 @@ let package = Package(
         .target(
             name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON", "TextSearch"],
             swiftSettings: strict),
+        .target(name: "ProbeAttempts", dependencies: ["CLinux", "CProbing", "LinuxKernel", "Probe"], swiftSettings: strict),
         .target(
             name: "ImageStore",
             dependencies: [
@@ -116,6 +119,10 @@ let package = Package(
             swiftSettings: strict,
             // Fully static: nothing of an image's libc is ever loaded (rule R2), and start-up is 0.6 ms instead of 2.2.
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
+        // Runs inside containers, whatever their image has: static too.
+        .executableTarget(
+            name: "coffer-probe", dependencies: ["CProbing", "LinuxKernel", "Probe", "ProbeAttempts"], swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-executable"])]),
 
         .testTarget(name: "TextSearchTests", dependencies: ["TextSearch"], swiftSettings: strict),
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"]),
@@ -126,6 +133,8 @@ let package = Package(
         .testTarget(name: "LaunchPlanTests", dependencies: ["LaunchPlan", "OCISpec", "StrictJSON"]),
         .testTarget(name: "ConfinementTests", dependencies: ["Confinement", "LinuxKernel", "OCISpec", "StrictJSON"]),
         .testTarget(name: "ExposureTests", dependencies: ["Exposure", "Confinement", "LinuxKernel", "OCISpec", "Rendering", "StrictJSON"]),
+        .testTarget(name: "ProbeTests", dependencies: ["Probe", "StrictJSON"]),
+        .testTarget(name: "ProbeAttemptsTests", dependencies: ["ProbeAttempts", "Probe"]),
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CISAL", "CZstd"]),

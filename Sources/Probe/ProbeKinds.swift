@@ -81,7 +81,7 @@ public enum ProbeControl: String, Codable, Sendable, CaseIterable {
     case userNamespace = "user-namespace"
     /// Real root with every capability and without filters, in mount and process namespaces of its own, on the host's files.
     case privileged
-    /// Real root in every namespace of the host but the mounts.
+    /// Real root in every namespace of the host. What changes mounts makes a namespace of its own for that.
     case host
     /// `userNamespace`, with the weakness arranged: the socket mounted, the descriptor left open, the file system shared.
     case arranged

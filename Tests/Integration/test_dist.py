@@ -53,7 +53,8 @@ def install_and_uninstall(t):
     subprocess.run(["make", "-C", PROJECT, "install", f"DESTDIR={root}", "PREFIX=/opt/coffer"], check=True, stdout=subprocess.DEVNULL)
     done = subprocess.run([root / "opt/coffer/bin/coffer", "--version"], capture_output=True, text=True, check=True)
     t.contains(done.stdout, (PROJECT / "VERSION").read_text().strip())
-    t.true((root / "opt/coffer/libexec/coffer/coffer-registry").exists(), "no coffer-registry")
+    for program in ("coffer-registry", "coffer-probe"):
+        t.true((root / "opt/coffer/libexec/coffer" / program).exists(), f"no {program}")
     pull = subprocess.run([root / "opt/coffer/bin/coffer", "--root", t.directory() / "state", "pull", "127.0.0.1:1/none"], capture_output=True, text=True)
     t.contains(pull.stderr, "cannot reach 127.0.0.1:1")
     subprocess.run(["make", "-C", PROJECT, "uninstall", f"DESTDIR={root}", "PREFIX=/opt/coffer"], check=True, stdout=subprocess.DEVNULL)

@@ -179,7 +179,8 @@ struct ContainerInit: ~Copyable {
             let written = retryWrite(file, "0")
             if written != 1 { throw LaunchFailure(.controlGroup, doing: "entering the control group", KernelError.last("write", "tasks")) }
         }
-        if !prepared.taskFiles.isEmpty || prepared.entersGroupNamespace, plan.newNamespaces.contains("cgroup") {
+        // After the groups are entered, so that they are its root; without groups of its own, it hides which ones it shares.
+        if plan.newNamespaces.contains("cgroup") {
             try performing(.namespaces, "new control group namespace") { try Namespaces.unshare([.cgroup]) }
         }
     }

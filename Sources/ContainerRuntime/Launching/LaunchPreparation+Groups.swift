@@ -33,7 +33,6 @@ extension LaunchPreparation {
             prepared.scope = PendingScope(
                 scope: try SystemdScope(cgroupsPath: group.path, user: bus.isUsers), bus: bus, mountPoint: mountPoint, limits: limits,
                 required: group.required)
-            prepared.entersGroupNamespace = true
             try openHierarchy(mountPoint, &prepared)
         }
     }

@@ -25,8 +25,6 @@ public struct PreparedLaunch: Sendable {
     var groupTrees: [(controller: String, tree: Int32)] = []
     /// The scope that systemd is to make once there is a process, or nil.
     var scope: PendingScope?
-    /// The process is put into its group from outside; its control group namespace is made all the same.
-    var entersGroupNamespace = false
     /// The container mounts the v2 hierarchy itself.
     var mountsUnified = false
     /// Paths of the container's groups.

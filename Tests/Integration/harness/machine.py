@@ -65,7 +65,7 @@ class Snapshot:
                 state = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()[0]
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
-            ours = re.search(r"/(coffer|coffer-runtime|coffer-registry|pasta|pasta\.avx2|passt)$", program.removesuffix(" (deleted)"))
+            ours = re.search(r"/(coffer|coffer-runtime|coffer-registry|coffer-probe|pasta|pasta\.avx2|passt)$", program.removesuffix(" (deleted)"))
             if state != "Z" and (ours or any(marker in command for marker in self.markers)):
                 found[int(entry)] = command
         return found
