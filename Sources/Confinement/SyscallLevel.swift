@@ -59,7 +59,10 @@ private enum KernelConstants {
     static let families: [String: UInt32] = [
         "AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16, "AF_PACKET": 17, "AF_ALG": 38, "AF_VSOCK": 40,
     ]
-    static let netlinkProtocols: [String: UInt32] = ["NETLINK_ROUTE": 0, "NETLINK_SOCK_DIAG": 4, "NETLINK_AUDIT": 9]
+    static let netlinkProtocols: [String: UInt32] = [
+        "NETLINK_ROUTE": 0, "NETLINK_SOCK_DIAG": 4, "NETLINK_XFRM": 6, "NETLINK_AUDIT": 9, "NETLINK_NETFILTER": 12, "NETLINK_KOBJECT_UEVENT": 15,
+        "NETLINK_GENERIC": 16,
+    ]
     static let cloneFlags: [String: UInt64] = [
         "CLONE_NEWNS": 0x0002_0000, "CLONE_NEWCGROUP": 0x0200_0000, "CLONE_NEWUTS": 0x0400_0000,
         "CLONE_NEWIPC": 0x0800_0000, "CLONE_NEWUSER": 0x1000_0000, "CLONE_NEWPID": 0x2000_0000,
@@ -137,10 +140,14 @@ extension SyscallLevel {
             let family = try KernelConstants.look(name, in: KernelConstants.families)
             allowed.insert(family)
             if name == "AF_NETLINK", !sockets.netlinkProtocols.isEmpty {
-                for name in sockets.netlinkProtocols {
-                    let number = try KernelConstants.look(name, in: KernelConstants.netlinkProtocols)
-                    rules.append(
-                        Rule(names: ["socket"], action: .allow, conditions: [.int(0, equals: family), .int(2, equals: number)]))
+                var protocols: Set<UInt32> = []
+                for name in sockets.netlinkProtocols { protocols.insert(try KernelConstants.look(name, in: KernelConstants.netlinkProtocols)) }
+                rules += protocols.sorted().map {
+                    Rule(names: ["socket"], action: .allow, conditions: [.int(0, equals: family), .int(2, equals: $0)])
+                }
+                // EPROTONOSUPPORT, as from a kernel without the subsystem.
+                rules += Condition.int(2, differsFrom: protocols).map {
+                    Rule(names: ["socket"], action: .errno(93), conditions: [.int(0, equals: family), $0])
                 }
             } else {
                 rules.append(Rule(names: ["socket"], action: .allow, conditions: [.int(0, equals: family)]))

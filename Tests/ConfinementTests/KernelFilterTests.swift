@@ -54,6 +54,7 @@ import Testing
         private static let refused: [(Call, Int32)] = [
             (Call("socket vsock", 41, 40, 1), EAFNOSUPPORT), (Call("socket vsock, high bits set", 41, 0x1_0000_0028, 1), EAFNOSUPPORT),
             (Call("socket alg", 41, 38, 5), EAFNOSUPPORT), (Call("socket packet", 41, 17, 3), EAFNOSUPPORT),
+            (Call("socket netlink connector", 41, 16, 3, 11), EPROTONOSUPPORT),
             (Call("socketpair vsock", 53, 40, 1), ENOSYS), (Call("TIOCSTI", 16, -1, 0x5412), EPERM),
             (Call("TIOCSTI, high bits set", 16, -1, 0x1_0000_5412), EPERM), (Call("TIOCSTI, sign extended", 16, -1, -0xFFFF_ABEE), EPERM),
             (Call("TIOCLINUX", 16, -1, 0x541C), EPERM), (Call("unshare user", 272, 0x1000_0000), EPERM),

@@ -194,7 +194,7 @@ open("/run/mounted", "w").close()
 os.system("mount --bind /run/docker.sock /run/mounted")
 sys.exit(os.waitstatus_to_exitcode(os.spawnv(os.P_WAIT, sys.argv[1], [sys.argv[1], "run"]) << 8))
 ' "$1" """ + " ".join(SOCKETS.values())
-OUTSIDE = """mount -t tmpfs none /mnt && mkdir /mnt/root && cp "$1" /mnt/root/probe && cd /mnt && exec 9< /mnt && exec /usr/bin/python3 -c '
+OUTSIDE = """mount -t tmpfs none /mnt && mkdir -p /mnt/root/below && cp "$1" /mnt/root/probe && cd /mnt && exec 9< /mnt && exec /usr/bin/python3 -c '
 import os
 os.set_inheritable(9, True)
 os.chroot("/mnt/root")
@@ -261,7 +261,7 @@ def races_are_run_and_found(t):
     t.equal(found["race-exec"]["outcome"], "reached", str(found["race-exec"]))
     for name in ids[1:]:
         t.equal(found[name]["outcome"], "tried", str(found[name]))
-    writer = t.background("sh", "-c", f"while :; do [ -e {place}/proc/self/attr/exec ] && echo label > {place}/proc/self/attr/exec; done")
+    writer = t.background("sh", "-c", f"while :; do echo label | dd of={place}/proc/self/attr/exec conv=nocreat 2>/dev/null; sleep 0.05; done")
     found = bare(t, request(["race-fake-proc"], facts, seconds=3))
     writer.kill()
     t.equal(found["race-fake-proc"]["outcome"], "reached", str(found))
