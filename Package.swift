@@ -138,6 +138,7 @@ let package = Package(
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
         .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CISAL", "CZstd"]),
+        .testTarget(name: "ProbingTests", dependencies: ["Probing", "Confinement", "Exposure", "OCISpec", "Probe", "StrictJSON"]),
         .testTarget(name: "PullMessagesTests", dependencies: ["PullMessages", "OCISpec", "StrictJSON"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry", "ImageStore", "OCISpec", "PullMessages", "StrictJSON"]),
         .testTarget(

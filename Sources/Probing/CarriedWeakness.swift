@@ -40,7 +40,7 @@ extension CarriedWeakness {
             return CarriedWeakness(
                 id: "carried-socket",
                 detail:
-                    "\(mount.source) is mounted on \(mount.destination): whoever may connect commands the program behind it, and with an engine the host",
+                    "\(mount.source) is mounted on \(mount.destination): whoever may connect commands what listens, and an engine commands the host",
                 remedy: language.leavingOut(mount))
         }
     }

@@ -29,7 +29,13 @@ public struct ControlConfinement: Sendable {
         host.isRootful ? [.userNamespace, .privileged, .host, .arranged, .arrangedPrivileged] : [.userNamespace, .host, .arranged]
     }
 
-    private var isReal: Bool { host.isRootful && [.privileged, .host, .arrangedPrivileged].contains(control) }
+    /// Those that are no twin: the program of the probes is run by itself, as whoever calls, with the host's namespaces and, where something is to be
+    /// arranged, with descriptors that it should not have.
+    public static func isDirect(_ id: String, _ control: ProbeControl) -> Bool {
+        control == .host || control == .arranged && id.hasPrefix("fd-")
+    }
+
+    private var isReal: Bool { host.isRootful && [.privileged, .arrangedPrivileged].contains(control) }
     private var isArranged: Bool { control == .arranged || control == .arrangedPrivileged }
 
     /// Root without any wall but namespaces.
@@ -38,20 +44,18 @@ public struct ControlConfinement: Sendable {
     public func confinement(arranged: [Mount]) -> Confinement {
         let all = CapabilitySet.all(upTo: host.lastCapability)
         let inheritable: CapabilitySet = isArranged ? all : []
-        let sharesHost = control == .host
-        let scope: NamespaceScope = sharesHost ? .host : .own
         let sets = CapabilitySets(bounding: all, effective: all, permitted: all, inheritable: inheritable, ambient: [])
         return Confinement(
             origin: .foreign, isolation: .sharedKernel, user: PayloadUser(additionalGids: isArranged ? [1, 2, 3] : []),
             userNamespace: isReal ? .host : .own(uids: maps, gids: maps, sharesRange: range.isShared),
-            namespaces: Namespaces(pid: scope, mount: .own, ipc: scope, uts: scope, cgroup: scope, time: .host), capabilities: sets,
+            namespaces: Namespaces(), capabilities: sets,
             noNewPrivileges: false, syscalls: .unconfined, appArmor: host.hasAppArmor ? .profile("unconfined") : .inherited, seLinux: .inherited,
-            landlock: .off, mountsLocked: false, rootReadOnly: false, mounts: mounts(sharesHost) + arranged,
+            landlock: .off, mountsLocked: false, rootReadOnly: false, mounts: mounts + arranged,
             maskedPaths: isArranged ? ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"] : [],
             readonlyPaths: isArranged ? ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"] : [], devices: DeviceNode.defaults + devices,
             deviceRules: [DeviceRule(allows: true, kind: .all)],
             limits: Limits(pids: .at(TwinConfinement.processes), memory: .at(TwinConfinement.memory), memoryAndSwap: .at(TwinConfinement.memory)),
-            sysctls: [:], network: sharesHost ? .host : .none, networkNamespaceInside: false, logs: .none)
+            sysctls: [:], network: .none, networkNamespaceInside: false, logs: .none)
     }
 
     /// The range, and the caller himself as the last of it.
@@ -60,22 +64,15 @@ public struct ControlConfinement: Sendable {
         return [.init(containerID: 0, hostID: range.start, size: count), .init(containerID: 60_000, hostID: 0, size: 1)]
     }
 
-    private func mounts(_ sharesHost: Bool) -> [Mount] {
-        var mounts: [Mount] = []
-        if sharesHost {
-            mounts.append(Mount(destination: "/proc", type: "bind", source: "/proc", options: ["rbind", "rslave"]))
-            mounts.append(Mount(destination: "/sys", type: "bind", source: "/sys", options: ["rbind", "rslave"]))
-        } else {
-            mounts.append(Mount(destination: "/proc", type: "proc", source: "proc", options: []))
-            mounts.append(Mount(destination: "/sys", type: "sysfs", source: "sysfs", options: []))
-        }
-        mounts.append(Mount(destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["mode=755", "size=65536k"]))
-        mounts.append(Mount(destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance", "ptmxmode=0666", "mode=0620"]))
-        mounts.append(Mount(destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["mode=1777"]))
-        if !sharesHost {
-            mounts.append(Mount(destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: []))
-            mounts.append(Mount(destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["relatime"]))
-        }
-        return mounts
+    private var mounts: [Mount] {
+        [
+            Mount(destination: "/proc", type: "proc", source: "proc", options: []),
+            Mount(destination: "/sys", type: "sysfs", source: "sysfs", options: []),
+            Mount(destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["mode=755", "size=65536k"]),
+            Mount(destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance", "ptmxmode=0666", "mode=0620"]),
+            Mount(destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["mode=1777"]),
+            Mount(destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: []),
+            Mount(destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["relatime"]),
+        ]
     }
 }

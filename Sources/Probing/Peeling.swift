@@ -83,7 +83,7 @@ extension Confinement {
         case .ipcNamespace: peeled.joinIPC()
         case .utsNamespace: peeled.namespaces.uts = .host
         case .cgroupNamespace: peeled.namespaces.cgroup = .host
-        case .devices: peeled.deviceRules = [DeviceRule(allows: true, kind: .all)]
+        case .devices: peeled.openDevices()
         case .limits: peeled.limits = Limits(cpuShares: limits.cpuShares, oomScoreAdjustment: limits.oomScoreAdjustment)
         case .securityModule:
             guard host.hasAppArmor, appArmor != .inherited, appArmor != .profile("unconfined") else { return .absent }
@@ -118,6 +118,12 @@ extension Confinement {
     private mutating func allowNewPrivileges() {
         noNewPrivileges = false
         for index in mounts.indices { mounts[index].options.removeAll { $0 == "nosuid" } }
+    }
+
+    /// The rules of the group, and what keeps nodes of a mount from being opened.
+    private mutating func openDevices() {
+        deviceRules = [DeviceRule(allows: true, kind: .all)]
+        for index in mounts.indices { mounts[index].options.removeAll { $0 == "nodev" } }
     }
 
     private mutating func unmask() {

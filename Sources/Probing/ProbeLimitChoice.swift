@@ -89,7 +89,7 @@ public struct ProbeLimitChoice: Sendable {
         case .peerEndpoint, .peerDatagramEndpoint: .notArranged("no second container was started")
         case .dnsName: .notArranged("no resolver is stood in for")
         case .engineName, .raceDirectory: .notArranged("no second container was started to race against")
-        case .sessionKeyring: .notArranged("the caller has no session keyring of its own")
+        case .sessionKeyring: .notArranged("the session keyring of the caller is not looked at")
         case .processLimit, .memoryLimit: nil
         case .namespaces, .hostProcess, .hostDirectories, .abstractSocket, .loopbackEndpoint, .hostEndpoint, .callerFile: nil
         }

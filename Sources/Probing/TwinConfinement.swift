@@ -1,4 +1,5 @@
 import Confinement
+import OCISpec
 
 /// What a mount of a target is replaced by in its twin.
 public enum CanaryKind: String, Sendable, CaseIterable { case directory, file, socket }
@@ -15,6 +16,8 @@ public struct TwinConfinement: Sendable, Equatable {
     public static let processes: UInt64 = 512
     /// Bytes.
     public static let memory: UInt64 = 512 << 20
+    /// What a limit of the target is lowered to: the same wall, reached sooner.
+    static let lowered = (processes: UInt64(96), memory: UInt64(96 << 20), openFiles: UInt64(512), sharedMemory: UInt64(8 << 20))
 
     /// - Parameters:
     ///   - closes: why an outward network cannot be had here, or nil.
@@ -33,17 +36,26 @@ public struct TwinConfinement: Sendable, Equatable {
         confinement.logs = .none
     }
 
-    /// The same, bound in what an unlimited target leaves unbounded.
+    /// The same with lower limits, and with some where the target has none: whatever a probe does is bounded.
     public static func bounded(_ confinement: Confinement) -> Confinement {
         var bounded = confinement
-        func least(_ limit: Limit, _ most: UInt64) -> Limit {
+        func lower(_ limit: Limit, _ most: UInt64, otherwise: UInt64) -> Limit {
             if case .at(let value) = limit { return .at(min(value, most)) }
-            return .at(most)
+            return .at(otherwise)
         }
-        if case .unlimited = bounded.limits.pids { bounded.limits.pids = .at(processes) }
-        bounded.limits.memory = least(bounded.limits.memory, memory)
+        bounded.limits.pids = lower(bounded.limits.pids, lowered.processes, otherwise: processes)
+        bounded.limits.memory = lower(bounded.limits.memory, lowered.memory, otherwise: memory)
         bounded.limits.memoryAndSwap = bounded.limits.memory
         bounded.limits.memoryReservation = .unlimited
+        for index in bounded.limits.processLimits.indices where bounded.limits.processLimits[index].type == "RLIMIT_NOFILE" {
+            bounded.limits.processLimits[index].hard = min(bounded.limits.processLimits[index].hard, lowered.openFiles)
+            bounded.limits.processLimits[index].soft = min(bounded.limits.processLimits[index].soft, lowered.openFiles)
+        }
+        for index in bounded.mounts.indices where bounded.mounts[index].destination == "/dev/shm" && bounded.mounts[index].type == "tmpfs" {
+            guard bounded.mounts[index].options.contains(where: { $0.hasPrefix("size=") }) else { continue }
+            bounded.mounts[index].options.removeAll { $0.hasPrefix("size=") }
+            bounded.mounts[index].options.append("size=\(lowered.sharedMemory)")
+        }
         return bounded
     }
 
@@ -86,6 +98,14 @@ public struct TwinConfinement: Sendable, Equatable {
             if let closes {
                 confinement.network = .none
                 shortfalls.append(closes)
+            } else if confinement.userNamespace == .host {
+                confinement.network = .none
+                shortfalls.append(
+                    "its network leads outward, which pasta gives to no container in the host's user namespace: the twin's leads nowhere")
+            } else if closesHost, confinement.networkNamespaceInside {
+                confinement.network = .none
+                shortfalls.append(
+                    "coffer run refuses it an outward network, as NET_RAW or NET_ADMIN could open the host to it: the twin's leads nowhere")
             } else {
                 // Published ports are taken already.
                 confinement.network = .outbound(ports: [], closesHost: closesHost)

@@ -105,7 +105,8 @@ extension ProbeResult {
         case .reached:
             (verdict, control, remedy) = (.reachable, .target, language.mending(row))
         case .information:
-            (verdict, control, remedy) = (.information, .target, language.mending(row))
+            // At Coffer's levels these are known, with the reasons: docs/THREAT-MODEL.md.
+            (verdict, control, remedy) = (.information, .target, language == .coffer || row.remedy == .engine ? "" : language.mending(row))
         case .absent: verdict = .notApplicable
         case .tried, .inconclusive: verdict = .inconclusive
         case .held:

@@ -19,7 +19,7 @@ public enum HostProbe {
         } catch {
             throw EngineError("\(error)")
         }
-        let (output, errors) = try output(of: rows)
+        let (output, errors) = try DirectProbe.run(ProbeRequest(probes: rows.map(\.id)), leavingOpen: nil)
         let (answers, isComplete) = ProbeOutput.read(output)
         if answers.isEmpty { throw EngineError("coffer-probe gave no answer: \(errors)", code: .failure) }
         let results = rows.map { ProbeResult($0, ProbeEvidence(base: answers[$0.id]), in: .host) }
@@ -27,15 +27,24 @@ public enum HostProbe {
             target: "this machine", user: "an ordinary user", weaknesses: [], results: results,
             shortfalls: isComplete ? [] : ["coffer-probe did not come to its end: \(errors)"])
     }
+}
 
-    private static func output(of rows: [ProbeRow]) throws(EngineError) -> ([UInt8], String) {
+/// `coffer-probe` run by itself, as whoever calls.
+enum DirectProbe {
+    /// - Parameter path: a directory that is left open in it, with this program as its standard input; nil for nothing.
+    /// - Returns: its output, and how it ended in words.
+    static func run(_ request: ProbeRequest, leavingOpen path: String?) throws(EngineError) -> ([UInt8], String) {
         do {
-            let request = String(decoding: try ProbeRequest(probes: rows.map(\.id)).encoded(), as: UTF8.self)
+            let text = String(decoding: try request.encoded(), as: UTF8.self)
             let (readEnd, writeEnd) = try makePipe()
             let reading = FileDescriptor(owning: readEnd)
             let writing = FileDescriptor(owning: writeEnd)
-            let process = try SpawnedProcess.start(
-                try ProbeProgram.locate(), ["coffer-probe", "run", request], descriptors: [nil, writing.rawValue, nil])
+            let directory = try path.map { path throws(KernelError) in try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY).release() } ?? -1
+            let file = path == nil ? -1 : try FileDescriptor.open(try InstalledProgram.ownPath(), O_RDONLY).release()
+            defer { for descriptor in [directory, file] where descriptor >= 0 { close(descriptor) } }
+            var descriptors: [Int32?] = [file < 0 ? nil : file, writing.rawValue, nil]
+            if directory >= 0 { descriptors.append(directory) }
+            let process = try SpawnedProcess.start(try ProbeProgram.locate(), ["coffer-probe", "run", text], descriptors: descriptors)
             try writing.close()
             let output = try reading.readAll(limit: 4 << 20)
             let end = try process.wait()

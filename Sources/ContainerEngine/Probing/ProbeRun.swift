@@ -40,6 +40,8 @@ final class ProbeRun {
     private let controls: ProbeControls
     private var shortfalls: [String]
     private var evidence: [String: ProbeEvidence] = [:]
+    /// Why limits of the control group could not be had here; "" where they could.
+    private var missingLimits = ""
     /// The target as its twin has it, with canaries in place.
     private let twin: Confinement
 
@@ -63,7 +65,9 @@ final class ProbeRun {
         builder = TwinBuilder(session: session, canaries: canaries, source: target.source, probe: try ProbeProgram.locate())
         runner = TwinRunner(
             builder: builder, runtime: try RuntimeProgram.locate(engine.environment), width: settings.width, patience: 30_000, progress: progress)
-        let made = TwinConfinement(of: target.confinement, closes: Self.networkShortfall())
+        var made = TwinConfinement(of: target.confinement, closes: Self.networkShortfall())
+        // “unconfined” is a profile as well, and a kernel without AppArmor has none.
+        if !host.hasAppArmor { made.confinement.appArmor = .inherited }
         shortfalls = target.shortfalls + made.shortfalls
         var kinds: [Int: CanaryKind] = [:]
         for index in made.canaries { kinds[index] = Self.kind(of: target.confinement.mounts[index]) }
@@ -109,6 +113,10 @@ final class ProbeRun {
         let found = evidence[row.id] ?? ProbeEvidence(base: nil)
         var result = ProbeResult(row, found, in: target.language)
         if let why = limits.reasons[row.id], result.verdict == .inconclusive || found.base == nil { result = why.result(row, target.language) }
+        // The container has no such limit on this machine, as the runtime has said: that is known, and nothing that broke.
+        if !missingLimits.isEmpty, row.kind == .resource, result.verdict == .reachable, limits.reasons[row.id] == nil {
+            (result.verdict, result.remedy, result.detail) = (.information, "", "\(result.detail): \(missingLimits)")
+        }
         return result
     }
 
@@ -120,18 +128,20 @@ final class ProbeRun {
         let loose =
             controls.areKnown
             ? [] : ControlConfinement.available(on: host).filter { control in rows.contains { Self.controls(of: $0).contains(control) } }
-        let orders = try [order("the twin", twin, asked)] + loose.map(controlOrder)
+        let twins = loose.filter { $0 != .host }
+        let orders = try [order("the twin", twin, asked)] + twins.map(controlOrder)
         let outcomes = try runner.run(orders)
         let base = answers(outcomes[0])
         if let failure = base.failure {
             if base.answers.isEmpty { throw EngineError("the twin did not run: \(failure)", code: .failure) }
             shortfalls.append("the twin did not finish: \(failure)")
         }
-        for (control, outcome) in zip(loose, outcomes.dropFirst()) {
+        for (control, outcome) in zip(twins, outcomes.dropFirst()) {
             let found = answers(outcome)
             if let failure = found.failure { controls.shortfalls.append("the control \(control.rawValue) did not run to its end: \(failure)") }
             for (id, answer) in found.answers { controls.answers[id, default: [:]][control] = answer }
         }
+        if !controls.areKnown { try takeDirectControls() }
         controls.areKnown = true
         for row in rows {
             evidence[row.id] = ProbeEvidence(base: base.answers[row.id])
@@ -141,8 +151,25 @@ final class ProbeRun {
         noteUnavailable(outcomes[0].steps)
     }
 
+    private func asked(of control: ProbeControl) -> [String] {
+        rows.filter { Self.controls(of: $0).contains(control) && limits.reasons[$0.id] == nil }.map(\.id)
+    }
+
+    /// What needs the host's own namespaces, or descriptors that are left open.
+    private func takeDirectControls() throws {
+        for control in [ProbeControl.host, .arranged] {
+            let ids = asked(of: control).filter { ControlConfinement.isDirect($0, control) }
+            if ids.isEmpty { continue }
+            let request = ProbeRequest(probes: ids, facts: canaries.facts, limits: limits.figures)
+            let (output, _) = try DirectProbe.run(request, leavingOpen: control == .arranged ? canaries.directory : nil)
+            let found = ProbeOutput.read(output)
+            if !found.isComplete { controls.shortfalls.append("the control \(control.rawValue) did not run to its end") }
+            for (id, answer) in found.answers { controls.answers[id, default: [:]][control] = answer }
+        }
+    }
+
     private func controlOrder(_ control: ProbeControl) throws -> TwinOrder {
-        let ids = rows.filter { Self.controls(of: $0).contains(control) && limits.reasons[$0.id] == nil }.map(\.id)
+        let ids = asked(of: control).filter { !ControlConfinement.isDirect($0, control) }
         var loose = try order("control \(control.rawValue)", try controlConfinement(control), ids)
         if control == .arranged || control == .arrangedPrivileged {
             loose.environment = ["DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "AWS_SECRET_ACCESS_KEY", "API_TOKEN"].map {
@@ -170,7 +197,9 @@ final class ProbeRun {
         for step in steps where step.step == LaunchStep.Kind.controlGroup.rawValue {
             switch step.result {
             case .applied: break
-            case .partial(let why), .unavailable(let why): shortfalls.append("\(step.detail): \(why)")
+            case .partial(let why), .unavailable(let why):
+                shortfalls.append("\(step.detail): \(why)")
+                missingLimits = why
             }
         }
     }
@@ -201,7 +230,8 @@ final class ProbeRun {
     /// What no single layer holds is held by several: each that remains alone says whether it would do.
     private func peelToOne(_ held: [ProbeRow]) throws {
         let open = held.filter { row in
-            !(evidence[row.id]?.without.values.contains { $0.outcome == .reached || $0.outcome == .information } ?? true) && row.kind != .resource
+            !(evidence[row.id]?.without.values.contains { $0.outcome == .reached || $0.outcome == .information } ?? true)
+                && !row.layers.contains(.limits)
         }
         if open.isEmpty { return }
         let present = ProbeLayer.peelable.filter { if case .without = twin.peeling($0, on: host) { true } else { false } }
@@ -240,10 +270,8 @@ final class ProbeRun {
         case .arranged, .arrangedPrivileged:
             arranged = ControlConfinement.socketPaths.map { Mount(destination: $0, type: "bind", source: canaries.socket, options: bind) }
             arranged.append(Mount(destination: "/mnt", type: "bind", source: canaries.directory, options: ["rbind", "rshared"]))
-        case .host:
-            // A directory of the host's that is in every host, and holds nothing of value.
-            arranged.append(Mount(destination: "/mnt", type: "bind", source: "/var/log", options: ["rbind", "rslave"]))
-        case .userNamespace, .privileged, .virtualMachine: break
+            if control == .arrangedPrivileged { arranged += try KernelFileSystems.mounts() }
+        case .host, .userNamespace, .privileged, .virtualMachine: break
         }
         return made.confinement(arranged: arranged)
     }
@@ -274,6 +302,21 @@ enum ProbeOutput {
             }
         }
         return (answers, isComplete)
+    }
+}
+
+/// File systems by which a kernel shows what is no container's.
+enum KernelFileSystems {
+    /// Those that this kernel has, and a procfs of the host's.
+    static func mounts() throws(KernelError) -> [Mount] {
+        var mounts = [Mount(destination: "/home", type: "bind", source: "/proc", options: ["rbind", "rslave"])]
+        let known = try readFile("/proc/filesystems", limit: 1 << 16)
+        let names = String(decoding: known, as: UTF8.self).split(separator: "\n").map { String($0.split(separator: "\t").last ?? "") }
+        // The first one will do; debugfs and tracefs first, as what is most often given away.
+        if let type = ["debugfs", "tracefs", "securityfs", "bpf"].first(where: names.contains) {
+            mounts.append(Mount(destination: "/var", type: type, source: type, options: []))
+        }
+        return mounts
     }
 }
 

@@ -51,8 +51,8 @@ extension ProbeTarget {
             ?? ResolvedImage(
                 id: "", digest: "", reference: "", defaults: ExecutionDefaults(), layers: [], isPinned: true, isLocal: true)
         var request = request
-        // An empty root has no program; the twin's is another.
-        if found == nil { request.command = ["/coffer-probe"] }
+        // The twin's program is another; an image may have none.
+        request.command = [TwinBuilder.program]
         var details = try engine.details(request, image, id: session.record.id)
         for index in details.mounts.indices {
             if case .volume(nil) = details.mounts[index].source { details.mounts[index].source = .volume("canary") }
