@@ -249,18 +249,18 @@ def wrong_targets_get_one_sentence(t):
 
 @test(modes=(ROOT,))
 def the_table_in_the_documentation_is_the_programs(t):
-    page = (pathlib.Path(__file__).resolve().parents[2] / "docs/PROBES.md").read_text()
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs/PROBING.md").read_text()
     table = t.coffer("probe", "--list", "--format", "markdown").stdout
-    t.true(table in page, "docs/PROBES.md has another table: put in what `coffer probe --list --format markdown` prints")
+    t.true(table in page, "docs/PROBING.md has another table: put in what `coffer probe --list --format markdown` prints")
 
 
 @test(modes=(ROOT,))
 def every_control_was_seen_or_is_marked(t):
-    page = (pathlib.Path(__file__).resolve().parents[2] / "docs/PROBES.md").read_text()
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs/PROBING.md").read_text()
     marked = set(re.findall(r"`([a-z0-9-]+)`", page.split("## Never seen to succeed")[1].split("\n## ")[0]))
     report = default(t)
     unseen = {one["id"]: one.get("controlDetail") for one in report["probes"] if one["verdict"] == "contained" and one["control"] == "none here"}
-    t.equal({name: why for name, why in unseen.items() if name not in marked}, {}, "held, never seen to succeed, and not marked in docs/PROBES.md")
+    t.equal({name: why for name, why in unseen.items() if name not in marked}, {}, "held, never seen to succeed, and not marked in docs/PROBING.md")
 
 
 @test(modes=BOTH)
