@@ -118,3 +118,46 @@ def docker_init_and_privileged(t):
     docker("run", "-d", "--name", "first", "--network", "none", IMAGE, "sleep", "100")
     t.contains(docker("run", "--rm", "--pid", "container:first", "--network", "container:first", IMAGE, "ps").stdout, "sleep 100")
     docker("rm", "-f", "first")
+
+
+@test([ROOT])
+def docker_checks_health(t):
+    docker = Docker(t)
+    docker("run", "-d", "--name", "one", "--network", "none", "--health-cmd", "test -e /tmp/ok", "--health-interval", "1s", "--health-retries", "1",
+           IMAGE, "sleep", "100")
+
+    def health():
+        return docker("inspect", "--format", "{{.State.Health.Status}}", "one").stdout.strip()
+    t.eventually(lambda: health() == "unhealthy", "the health check fails")
+    docker("exec", "one", "touch", "/tmp/ok")
+    t.eventually(lambda: health() == "healthy", "the health check succeeds")
+
+
+@test([ROOT])
+def docker_flags_do_what_they_say(t):
+    """What is asked of the engine is what the program finds."""
+    docker = Docker(t)
+    volume = t.directory()
+    (volume / "file").write_text("kept\n")
+    script = "id -u; grep -E 'NoNewPrivs|CapBnd|Seccomp:' /proc/self/status | tr -s '\\t' ' '; ulimit -n; cat /proc/sys/net/ipv4/ip_forward /vol/file; " \
+        "touch /vol/x /x /tmp/x; hostname; cat /proc/self/oom_score_adj; cat /sys/fs/cgroup/cpuset/cpuset.cpus"
+    result = docker(
+        "run", "--rm", "--network", "none", "--user", "1000:1000", "--cap-drop", "ALL", "--cap-add", "KILL", "--security-opt", "no-new-privileges",
+        "--ulimit", "nofile=77:88", "--sysctl", "net.ipv4.ip_forward=1", "--read-only", "--tmpfs", "/tmp", "-v", f"{volume}:/vol:ro", "--hostname", "named",
+        "--oom-score-adj", "123", "--cpuset-cpus", "0", IMAGE, "sh", "-c", script)
+    t.equal(result.stdout.splitlines(), ["1000", "CapBnd: 0000000000000020", "NoNewPrivs: 1", "Seccomp: 2", "77", "1", "kept", "named", "123", "0"], "seen inside")
+    t.equal(result.stderr.count("Read-only file system"), 2, "what could not be written")
+
+
+@test()
+def podman_updates_and_checks_health(t):
+    podman = Podman(t)
+    podman("run", "-d", "--name", "one", "--network", "none", "--health-cmd", "test -e /tmp/ok", "--health-interval", "disable", IMAGE, "sleep", "100")
+    podman("healthcheck", "run", "one", code=1)
+    podman("exec", "one", "touch", "/tmp/ok")
+    podman("healthcheck", "run", "one")
+    if t.world.is_root:
+        podman("update", "--memory", "64m", "--cpuset-cpus", "0", "one")
+        shown = podman("exec", "one", "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/cpuset/cpuset.cpus").stdout.split()
+        t.equal(shown, [str(64 << 20), "0"], "limits after update")
+    podman("rm", "-f", "-t", "0", "one")

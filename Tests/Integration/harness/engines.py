@@ -1,11 +1,13 @@
 """Other engines with coffer-runtime as their runtime: each with state of its own, in the test's directory, and gone with it."""
 
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
 
+from harness import images
 from harness.bundles import Bundle
 from harness.registry import Unavailable
 
@@ -95,3 +97,74 @@ class Docker:
         self.process.terminate()
         self.process.wait(30)
         _remove_groups("docker")
+
+
+class Containerd:
+    """A containerd of the test's own, in network and mount namespaces of its own, with `/run` of its own; coffer-runtime is the only runtime of its CRI."""
+
+    PAUSE = "localhost/pause:test"
+
+    def __init__(self, t, plugins="/usr/lib/cni"):
+        _need("containerd", "containerd-shim-runc-v2", "ctr", "unshare")
+        self.t = t
+        self.directory = t.directory()
+        self.socket = self.directory / "socket"
+        (self.directory / "cni").mkdir()
+        (self.directory / "cni/10-test.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "test", "plugins": [{
+            "type": "ptp", "ipam": {"type": "host-local", "subnet": "10.231.0.0/16", "dataDir": str(self.directory / "addresses")}}]}))
+        (self.directory / "config.toml").write_text(self._configuration(plugins))
+        log = open(self.directory / "log", "wb")  # pylint: disable=consider-using-with
+        self.process = t.world.popen(
+            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", 'ip link set lo up; mount -t tmpfs none /run; exec "$@"', "sh",
+             "containerd", "--config", self.directory / "config.toml"],
+            stdout=log, stderr=log, environment={"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+        t.cleanups.append(self._end)
+        t.eventually(lambda: self("version", code=None).code == 0, "containerd answers", seconds=30)
+
+    def _configuration(self, plugins):
+        cri = 'plugins."io.containerd.grpc.v1.cri"'
+        return f"""
+version = 2
+root = "{self.directory}/root"
+state = "{self.directory}/state"
+[grpc]
+  address = "{self.socket}"
+[{cri}]
+  sandbox_image = "{self.PAUSE}"
+  disable_apparmor = true
+  [{cri}.containerd]
+    snapshotter = "native"
+    default_runtime_name = "coffer"
+    [{cri}.containerd.runtimes.coffer]
+      runtime_type = "io.containerd.runc.v2"
+      [{cri}.containerd.runtimes.coffer.options]
+        BinaryName = "{self.t.world.runtime}"
+  [{cri}.cni]
+    bin_dir = "{plugins}"
+    conf_dir = "{self.directory}/cni"
+"""
+
+    def __call__(self, *words, namespace="default", **options):
+        # It makes the pipes of a container's streams below /run, which must be the daemon's.
+        return self.t.command(
+            "nsenter", "--mount", f"--target={self.process.pid}", "ctr", "--address", self.socket, "--namespace", namespace, *words, **options)
+
+    def load(self, *namespaces):
+        """The test's image, and one that only sleeps, for sandboxes."""
+        layout = images.Layout(self.directory / "layout")
+        layers = [layout.layer(_image(self.t).read_bytes())]
+        layout.image(IMAGE, layers, {"Env": ["PATH=/bin"]})
+        layout.image(self.PAUSE, layers, {"Entrypoint": ["/bin/sleep", "100000"]})
+        archive = self.directory / "images.tar"
+        subprocess.run(["tar", "-C", self.directory / "layout", "-cf", archive, "."], check=True)
+        for namespace in namespaces:
+            self("images", "import", "--snapshotter", "native", archive, namespace=namespace)
+
+    def _end(self):
+        for namespace in ("default", "k8s.io"):
+            for kind, words in (("tasks", ("kill", "-s", "KILL", "-a")), ("tasks", ("rm", "-f")), ("containers", ("rm",))):
+                for name in self(kind, "ls", "-q", namespace=namespace, code=None).stdout.split():
+                    self(kind, *words, name, namespace=namespace, code=None)
+        self.process.terminate()
+        self.process.wait(30)
+        _remove_groups("k8s.io", "default", "coffer-test")
