@@ -22,7 +22,8 @@ extension LaunchStep: CustomStringConvertible {
         case .timeOffsets(let offsets):
             return "clocks: " + offsets.map { "\($0.clock) \($0.seconds) s \($0.nanoseconds) ns" }.joined(separator: ", ")
         case .mountNamespace: return "private mount namespace, no propagation to or from the host"
-        case .hostname(let name, let domain): return "host name \(name)" + (domain.map { ", domain name \($0)" } ?? "")
+        case .hostname(let name, let domain):
+            return [name.map { "host name \($0)" }, domain.map { "domain name \($0)" }].compactMap { $0 }.joined(separator: ", ")
         case .loopback: return "loopback interface up"
         case .egressRules: return "host loopback, link-local and the host's own addresses closed (nftables)"
         case .systemControl(let key, let value): return "\(key) = \(value)"

@@ -39,7 +39,8 @@ public enum LaunchStep: Sendable, Equatable {
     /// A new time namespace whose clocks differ from the host's.
     case timeOffsets([TimeOffset])
     case mountNamespace
-    case hostname(String, domain: String?)
+    /// Host name and domain name, those that the container has of its own.
+    case hostname(String?, domain: String?)
     case loopback
     /// nftables rules of the container's namespace; the addresses are collected when the launch runs.
     case egressRules(OutboundNetwork)

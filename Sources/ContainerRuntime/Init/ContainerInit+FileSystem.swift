@@ -215,16 +215,19 @@ extension ContainerInit {
         let raw = parent.rawValue
         let kind = device.type == "b" ? S_IFBLK : device.type == "p" ? S_IFIFO : S_IFCHR
         let number = UInt64(deviceNumber(device.major, device.minor))
+        // The mode comes with the node: a chmod by name would follow a link that somebody has put there meanwhile, in a directory that is shared.
+        let umask = cl_umask(0)
+        defer { cl_umask(UInt32(umask)) }
         if cl_mknodat(raw, name, UInt32(kind) | (device.mode & 0o7777), number) != 0 {
-            // What lies there already is taken only when it is the very device.
+            // What lies there already is taken, as it is, only when it is the very device.
             let number = errno
             var found = stat()
             guard number == EEXIST, fstatat(raw, name, &found, AT_SYMLINK_NOFOLLOW) == 0, found.st_mode & S_IFMT == kind,
                 kind == S_IFIFO || found.st_rdev == deviceNumber(device.major, device.minor)
             else { throw KernelError(call: "mknodat", errno: number, subject: device.path) }
+            return
         }
-        // The umask took bits away; fchmodat follows no link here because the node is one in our own tmpfs.
-        try retrying("fchmodat", device.path) { fchmodat(raw, name, mode_t(device.mode & 0o7777), 0) }
+        if device.uid == 0 && device.gid == 0 { return }
         try retrying("fchownat", device.path) { fchownat(raw, name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW) }
     }
 

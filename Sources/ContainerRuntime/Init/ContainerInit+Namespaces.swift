@@ -77,10 +77,16 @@ extension ContainerInit {
         }
     }
 
-    func setNames(_ name: String, _ domain: String?) throws {
-        try performing(.hostname, "setting the host name to \(name)") {
-            try retrying("sethostname", name) { cl_sethostname(name, name.utf8.count) }
-            if let domain { try retrying("setdomainname", domain) { cl_setdomainname(domain, domain.utf8.count) } }
+    func setNames(_ name: String?, _ domain: String?) throws {
+        if let name {
+            try performing(.hostname, "setting the host name to \(name)") {
+                try retrying("sethostname", name) { cl_sethostname(name, name.utf8.count) }
+            }
+        }
+        if let domain {
+            try performing(.hostname, "setting the domain name to \(domain)") {
+                try retrying("setdomainname", domain) { cl_setdomainname(domain, domain.utf8.count) }
+            }
         }
     }
 
@@ -94,8 +100,22 @@ extension ContainerInit {
         try procfs.openBeneath(path, O_WRONLY).writeAll(Array(value.utf8))
     }
 
+    private static let ownLimits: Set<String> = ["RLIMIT_NOFILE", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_CPU"]
+
+    mutating func setPendingLimits() throws {
+        for limit in pendingLimits {
+            try performing(.resourceLimit, limit.name) { try ResourceLimit.set(limit.number, soft: limit.soft, hard: limit.hard) }
+        }
+        pendingLimits = []
+    }
+
     mutating func setResourceLimit(_ name: String, _ soft: UInt64, _ hard: UInt64, _ index: Int) throws {
         guard let number = ResourceLimit.number(of: name) else { throw LaunchFailure(.resourceLimit, "unknown limit \(name)") }
+        // Fewer files or less memory than this process needs is enough for many a program. To lower a limit nobody needs a right.
+        if Self.ownLimits.contains(name), hard <= (try performing(.resourceLimit, name) { try ResourceLimit.current(number) }).hard {
+            pendingLimits.append((name, number, soft, hard))
+            return
+        }
         do {
             try ResourceLimit.set(number, soft: soft, hard: hard)
         } catch  where error.errno == EPERM {

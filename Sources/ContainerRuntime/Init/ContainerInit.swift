@@ -28,6 +28,8 @@ struct ContainerInit: ~Copyable {
     /// The working directory could not be entered as root of the container and is tried again as the user.
     var pendingDirectory: String?
     var executable: String?
+    /// Limits that this process itself would run into: set when only the filter and execve are left.
+    var pendingLimits: [(name: String, number: Int32, soft: UInt64, hard: UInt64)] = []
     var results: [InitMessage.ReportedResult] = []
 
     init(plan: LaunchPlan, prepared: PreparedLaunch, channel: consuming FileDescriptor) {
@@ -84,6 +86,7 @@ struct ContainerInit: ~Copyable {
     private mutating func walkSteps() throws {
         for (index, step) in plan.steps.enumerated() where step.kind >= .mountNamespace {
             if Self.lastSteps.contains(step.kind) { try signalReady() }
+            if step.kind == .systemCallFilter || step.kind == .execute { try setPendingLimits() }
             do {
                 try perform(step, index)
             } catch let failure as LaunchFailure where plan.preferred.contains(step.kind) {

@@ -127,6 +127,11 @@ public struct BundleLaunch {
         do {
             try directory.keep(configuration)
             try directory.store(record(pid: 0, groups: [], outcomes: [], address: nil))
+        } catch {
+            try directory.remove()
+            throw error
+        }
+        do {
             return try body()
         } catch {
             let record = try directory.load()

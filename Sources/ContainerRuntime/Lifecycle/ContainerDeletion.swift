@@ -53,13 +53,13 @@ public struct ContainerDeletion {
     /// - Parameter creationWasKilled: it could not clean up after itself, nor write down what it had made.
     /// - Returns: what went wrong with hooks: a warning, the container is gone all the same (runtime-spec, "Lifecycle").
     public func remove(creationWasKilled: Bool = false) throws -> [String] {
-        let spec = try configuration()
+        let (spec, complaints) = configuration()
         try CgroupDirectories.remove(record.state.cgroupPaths)
         if creationWasKilled, let path = record.groupPath, UserNamespaces.isInitial { try removeGroups(path) }
         try directory.remove()
         let state = RuntimeContainerState(
             ociVersion: record.ociVersion, id: record.id, status: .stopped, pid: nil, bundle: record.bundle, annotations: spec?.annotations)
-        return HookRunner.runAll(spec?.hooks?.poststop ?? [], state)
+        return complaints + HookRunner.runAll(spec?.hooks?.poststop ?? [], state)
     }
 
     /// Those in which nobody lives: another container may have the same path.
@@ -70,12 +70,14 @@ public struct ContainerDeletion {
         }
     }
 
-    /// The kept configuration; a creation that was killed at once has none.
-    private func configuration() throws -> RuntimeSpec? {
+    /// The kept configuration; a creation that was killed at once has none. One that is damaged keeps nobody from removing the container.
+    private func configuration() -> (spec: RuntimeSpec?, complaints: [String]) {
         do {
-            return try directory.configuration(record).spec
+            return (try directory.configuration(record).spec, [])
         } catch let failure as LaunchFailure where failure.errno == ENOENT {
-            return nil
+            return (nil, [])
+        } catch {
+            return (nil, ["the poststop hooks of \(record.id) are unknown and were not run: \(error)"])
         }
     }
 }

@@ -107,6 +107,7 @@ public struct ExecSession {
     /// Leads the process to its execve. - Returns: the master of its terminal, or -1.
     private func converse(_ child: borrowing ChildProcess, _ channel: borrowing FileDescriptor) throws -> Int32 {
         var console: Int32 = -1
+        var isReady = false
         try channel.sendMessage([LaunchCommand.proceed.rawValue])
         while let (bytes, descriptor) = try channel.receiveMessage(limit: InitMessage.limit) {
             switch try InitMessage(decoding: bytes) {
@@ -115,7 +116,9 @@ public struct ExecSession {
                 if case .signalled = end { throw LaunchFailure(.execute, "\(failure.message) (\(end))") }
                 throw failure
             case .console: console = descriptor
-            case .ready: try channel.sendMessage([LaunchCommand.execute.rawValue])
+            case .ready:
+                isReady = true
+                try channel.sendMessage([LaunchCommand.execute.rawValue])
             case .filterListener:
                 let listener = FileDescriptor(owning: descriptor)
                 guard let profile = spec.linux?.seccomp, var container = containerState else { throw InitMessageError.unexpected }
@@ -124,6 +127,10 @@ public struct ExecSession {
                 try channel.sendMessage([LaunchCommand.proceed.rawValue])
             case .egressRules, .mounted: throw InitMessageError.unexpected
             }
+        }
+        // The end of the stream is the execve only after that.
+        guard isReady else {
+            throw LaunchFailure(.execute, "the process ended before its program was started (\(try Processes.wait(for: child.pid).inWords))")
         }
         return console
     }

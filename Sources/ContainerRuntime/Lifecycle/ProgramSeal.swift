@@ -46,17 +46,22 @@ public enum ProgramSeal {
 
     private static func isExposed(_ program: borrowing FileDescriptor, to spec: RuntimeSpec) throws -> Bool {
         let raw = program.rawValue
-        // EACCES: its owner has no ID in this user namespace, so none in one below. EROFS: nobody writes it.
-        if cl_faccessat2(raw, "", W_OK, AT_EACCESS | 0x1000) != 0 { return false }
+        // EACCES: its owner has no ID in this user namespace, so none in one below. EROFS: nobody writes it. A kernel that does not know the call says nothing.
+        if cl_faccessat2(raw, "", W_OK, AT_EACCESS | 0x1000) != 0, errno == EACCES || errno == EROFS { return false }
         let seals = cl_fcntl(raw, getSeals, 0)
         if seals >= 0, Int(seals) & writeSeal != 0 { return false }
         guard let namespace = spec.linux?.namespaces?.first(where: { $0.type == .user }), namespace.path?.isEmpty ?? true else { return true }
-        let owner = try program.status().st_uid
-        // Maps of a user's container count from the owner namespace's 0, which is the user.
-        let numbers = owner == geteuid() ? [owner, 0] : [owner]
-        return (spec.linux?.uidMappings ?? []).contains { map in
-            numbers.contains { $0 >= map.hostID && $0 - map.hostID < map.size }
-        }
+        let status = try program.status()
+        if status.st_mode & 0o002 != 0 { return true }
+        let groupWrites = status.st_mode & 0o020 != 0
+        return isMapped(status.st_uid, own: geteuid(), spec.linux?.uidMappings)
+            || groupWrites && isMapped(status.st_gid, own: getegid(), spec.linux?.gidMappings)
+    }
+
+    /// Maps of a user's container count from the owner namespace's 0, which is the user.
+    private static func isMapped(_ id: UInt32, own: UInt32, _ maps: [RuntimeSpec.IDMapping]?) -> Bool {
+        let numbers = id == own ? [id, 0] : [id]
+        return (maps ?? []).contains { map in numbers.contains { $0 >= map.hostID && $0 - map.hostID < map.size } }
     }
 
     private static func sealedProgram(_ program: borrowing FileDescriptor) throws -> FileDescriptor {

@@ -89,11 +89,12 @@ public enum LaunchPlanner {
         if case .overlay(let overlay)? = ext?.root, overlay.idmapLowers { steps.append(.layers(overlay)) }
         steps.append(.mountNamespace)
         if let offsets = try timeOffsets(linux, namespaces) { steps.append(offsets) }
-        if let name = spec.hostname {
+        if spec.hostname != nil || spec.domainname != nil {
             guard namespaces.new.contains("uts") || namespaces.joins("uts") else {
-                throw PlanError("hostname is set but the UTS namespace is the host's: add {\"type\": \"uts\"} to linux.namespaces")
+                let member = spec.hostname != nil ? "hostname" : "domainname"
+                throw PlanError("\(member) is set but the UTS namespace is the host's: add {\"type\": \"uts\"} to linux.namespaces")
             }
-            steps.append(.hostname(name, domain: spec.domainname))
+            steps.append(.hostname(spec.hostname, domain: spec.domainname))
         }
         if namespaces.new.contains("net") { steps.append(.loopback) }
         if case .outbound(let network)? = ext?.network, network.closeHost { steps.append(.egressRules(network)) }
