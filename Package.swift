@@ -125,6 +125,12 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
 
         .testTarget(name: "TextSearchTests", dependencies: ["TextSearch"], swiftSettings: strict),
+        // What the tests that spoil documents share. No program is linked with it.
+        .target(name: "Fuzzing", dependencies: ["StrictJSON"], path: "Tests/Fuzzing", swiftSettings: strict),
+        .testTarget(
+            name: "FuzzTests",
+            dependencies: ["Fuzzing", "ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec", "PullMessages", "StrictJSON"]),
+
         .testTarget(name: "StrictJSONTests", dependencies: ["StrictJSON"]),
         .testTarget(name: "LinuxKernelTests", dependencies: ["LinuxKernel"]),
         .testTarget(name: "SQLiteTests", dependencies: ["SQLite"]),
@@ -137,7 +143,9 @@ let package = Package(
         .testTarget(name: "ProbeAttemptsTests", dependencies: ["ProbeAttempts", "Probe"]),
         .testTarget(
             name: "ContainerRuntimeTests", dependencies: ["ContainerRuntime", "LaunchPlan", "LinuxKernel", "OCISpec"]),
-        .testTarget(name: "ImageStoreTests", dependencies: ["ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CISAL", "CZstd"]),
+        .testTarget(
+            name: "ImageStoreTests",
+            dependencies: ["Fuzzing", "ImageStore", "OCISpec", "LinuxKernel", "StrictJSON", "CLinux", "CISAL", "CZstd"]),
         .testTarget(name: "ProbingTests", dependencies: ["Probing", "Confinement", "Exposure", "OCISpec", "Probe", "StrictJSON"]),
         .testTarget(name: "PullMessagesTests", dependencies: ["PullMessages", "OCISpec", "StrictJSON"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry", "ImageStore", "OCISpec", "PullMessages", "StrictJSON"]),

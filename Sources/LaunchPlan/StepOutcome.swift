@@ -72,11 +72,14 @@ public struct LaunchFailure: Error, Codable, Sendable, Equatable {
     /// One sentence for the user, complete with the remedy.
     public var message: String
 
+    /// Characters of a subject and of a message: a failure must always fit into one packet, or nobody hears of it.
+    private static let longest = (subject: 1000, message: 4000)
+
     public init(step: String, call: String, errno: Int32, subject: String, message: String) {
         self.step = step
         self.call = call
         self.errno = errno
-        self.subject = subject
-        self.message = message
+        self.subject = ErrorSentence.shortened(subject, to: Self.longest.subject)
+        self.message = ErrorSentence.shortened(message, to: Self.longest.message)
     }
 }

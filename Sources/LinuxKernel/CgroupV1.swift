@@ -51,14 +51,15 @@ public struct CgroupV1: Sendable {
     }
 
     private static func makeDirectory(_ directory: String, below mountPoint: String) throws(KernelError) {
-        if mkdir(directory, 0o755) == 0 { return }
-        if errno == EEXIST { return try checkIsEmpty(directory) }
-        if errno != ENOENT { throw .last("mkdir", directory) }
         var current = mountPoint
         for component in directory.dropFirst(mountPoint.count).split(separator: "/") {
             current += "/" + component
-            if mkdir(current, 0o755) != 0 && errno != EEXIST { throw .last("mkdir", current) }
-            if current.hasSuffix("/cpuset") || mountPoint.hasSuffix("cpuset") { try inheritCpuset(current) }
+            if mkdir(current, 0o755) != 0 {
+                // Somebody else's group above ours keeps the processors that it has.
+                if errno != EEXIST { throw .last("mkdir", current) }
+                if current == directory { try checkIsEmpty(directory) }
+            }
+            if mountPoint.hasSuffix("cpuset") { try inheritCpuset(current) }
         }
     }
 
@@ -70,7 +71,7 @@ public struct CgroupV1: Sendable {
     /// A new cpuset group is empty and takes no process until it has processors and memory nodes.
     private static func inheritCpuset(_ directory: String) throws(KernelError) {
         let parent = String(directory[..<(directory.lastIndex(of: "/") ?? directory.startIndex)])
-        for file in ["cpuset.cpus", "cpuset.mems"] {
+        for file in ["cpuset.cpus", "cpuset.mems"] where try readFile("\(directory)/\(file)", limit: 65536).allSatisfy({ $0 <= 0x20 }) {
             try write(try readFile("\(parent)/\(file)", limit: 65536), to: "\(directory)/\(file)")
         }
     }

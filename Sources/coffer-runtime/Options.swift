@@ -103,14 +103,26 @@ struct GlobalOptions {
         case ("cgroupfs", true): throw OptionError("--systemd-cgroup and --cgroup-manager cgroupfs contradict each other")
         case (let other, _): throw OptionError("unknown cgroup manager \"\(other ?? "")\": systemd, cgroupfs or disabled")
         }
-        root = parsed.value("root") ?? Self.defaultRoot
+        root = try parsed.value("root") ?? Self.defaultRoot()
         if !root.hasPrefix("/") { root = try workingDirectory() + "/" + root }
     }
 
-    private static var defaultRoot: String {
+    private static func defaultRoot() throws -> String {
         if geteuid() == 0, UserNamespaces.isInitial { return "/run/coffer-runtime" }
-        let directory = getenv("XDG_RUNTIME_DIR").map { String(cString: $0) } ?? "/tmp/coffer-runtime-\(geteuid())"
-        return directory + "/coffer-runtime"
+        if let directory = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), !directory.isEmpty { return directory + "/coffer-runtime" }
+        return try ownTemporaryDirectory() + "/coffer-runtime"
+    }
+
+    /// A directory in /tmp, where everybody may have made it first: what lies in it is believed, processes and hooks included, so that it must be the
+    /// caller's own and closed (rule R12).
+    private static func ownTemporaryDirectory() throws -> String {
+        let path = "/tmp/coffer-runtime-\(geteuid())"
+        if mkdir(path, 0o700) != 0 && errno != EEXIST { throw KernelError.last("mkdir", path) }
+        let status = try FileDescriptor.open(path, RootDirectory.pathOnly | O_DIRECTORY | O_NOFOLLOW).status()
+        guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
+            throw OptionError("\(path) is not this user's alone: set XDG_RUNTIME_DIR, or choose another directory with --root")
+        }
+        return path
     }
 
     /// The container that a command names.
@@ -138,13 +150,15 @@ enum RuntimeLog {
 
     /// The error that ends this program.
     static func report(_ message: String) {
-        writeError("coffer-runtime: \(message)\n")
-        append("error", message)
+        let sentence = ErrorSentence.of(message)
+        writeError("coffer-runtime: \(sentence)\n")
+        append("error", sentence)
     }
 
     /// Something that does not end it: to the log, or where there is none, to stderr, which may be the payload's too.
     static func warn(_ message: String) {
-        if file == nil { writeError("coffer-runtime: warning: \(message)\n") } else { append("warning", message) }
+        let sentence = ErrorSentence.of(message)
+        if file == nil { writeError("coffer-runtime: warning: \(sentence)\n") } else { append("warning", sentence) }
     }
 
     private static func append(_ level: String, _ message: String) {
@@ -154,7 +168,7 @@ enum RuntimeLog {
             if isJSON {
                 line = try StrictJSONEncoder().encode(Entry(level: level, msg: message, time: RuntimeClock.now()))
             } else {
-                let quoted = message.flatMap { $0 == "\"" || $0 == "\\" ? ["\\", $0] : $0 == "\n" ? ["\\", "n"] : [$0] }
+                let quoted = message.flatMap { $0 == "\"" || $0 == "\\" ? ["\\", $0] : [$0] }
                 line = Array("time=\"\(RuntimeClock.now())\" level=\(level) msg=\"\(String(quoted))\"".utf8)
             }
             line.append(UInt8(ascii: "\n"))

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ContainerEngine
 import Glibc
+import LaunchPlan
 import Rendering
 
 /// A command line that is wrong in itself.
@@ -38,7 +39,7 @@ struct FailureReport {
             let isRun = ["run", "create"].contains(verb.last ?? "") && verb.first != "volume"
             let hint = isRun ? "\n\nRun 'coffer \(verb.joined(separator: " ")) --help' for more information" : ""
             let code = engine.code == .engine && !isRun ? EngineError.Code.failure.rawValue : engine.code.rawValue
-            self.init(message: "coffer: \(HumanUnits.printable(engine.description))\(hint)", code: code)
+            self.init(message: "coffer: \(ErrorSentence.of(engine.description))\(hint)", code: code)
         default:
             self.init(parsing: error, verb)
         }
@@ -76,7 +77,7 @@ struct FailureReport {
                 "'\(command)' requires at least \(count) argument\(count == 1 ? "" : "s")"
             case .message(let message): message
             }
-        return "coffer: \(HumanUnits.printable(summary))\n\nRun '\(command) --help' for more information"
+        return "coffer: \(ErrorSentence.of(summary))\n\nRun '\(command) --help' for more information"
     }
 
     /// The command's name, "container run" or "run", as far as the arguments say one.

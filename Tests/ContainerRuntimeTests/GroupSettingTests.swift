@@ -42,6 +42,15 @@ struct GroupSettingTests {
             ])
     }
 
+    @Test("A page size becomes part of a file's name, and is nothing else", arguments: ["", "MB", "2", "2mb", "2MB/..", "../2MB", "+2MB", "2 MB"])
+    func pageSize(_ size: String) throws {
+        var resources = RuntimeSpec.Resources()
+        resources.hugepageLimits = [.init(pageSize: size, limit: 0)]
+        #expect(throws: PlanError.self) { try CgroupLimits(resources) }
+        resources.hugepageLimits = [.init(pageSize: "64KB", limit: 7)]
+        #expect(try CgroupLimits(resources).hugePages.map(\.0) == ["64KB"])
+    }
+
     @Test("A limit of 0 is what engines send for none")
     func zeros() {
         var resources = RuntimeSpec.Resources(memory: .init(limit: 0, swap: 5), cpu: .init(shares: 0, quota: -1, cpus: ""), pids: .init(limit: 0))

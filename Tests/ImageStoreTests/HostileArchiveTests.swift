@@ -183,6 +183,9 @@ struct RefusedArchiveTests {
         Case(name: "24 user of 2^32", reason: "not a valid ID") {
             TarBuilder.archive { $0.add(.init(name: Array("x".utf8), rawFields: [(108, [0x80, 0, 0, 1, 0, 0, 0, 0])])) }
         },
+        Case(name: "24 user of 2^32-1, which is no change to chown", reason: "not a valid ID") {
+            TarBuilder.archive { $0.add(.init(name: Array("x".utf8), rawFields: [(108, [0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])])) }
+        },
         Case(name: "24 user of 65536", reason: "belongs to user 65536") {
             TarBuilder.archive { $0.add(.init(name: Array("x".utf8), user: 65536)) }
         },

@@ -75,6 +75,16 @@ struct MessageTests {
         for message in messages { #expect(try InitMessage(decoding: message.encoded()) == message) }
     }
 
+    @Test("A failure fits into a packet, whatever it speaks of, and keeps its end")
+    func longFailure() throws {
+        let long = String(repeating: "\u{1}", count: 100_000)
+        let failure = LaunchFailure(step: "mount", call: "openat2", errno: 36, subject: long, message: "\(long): File name too long")
+        let packet = try InitMessage.failed(failure).encoded()
+        #expect(try InitMessage(decoding: packet) == .failed(failure))
+        #expect(failure.message.hasSuffix(": File name too long"))
+        #expect(try AttachFrame.FromMonitor.failed(failure).encoded().count <= AttachFrame.limit + 1)
+    }
+
     @Test("What cannot be a message is an error", arguments: [[], [9], [3, 1, 2], [2, 0x7b]] as [[UInt8]])
     func badInitMessage(_ bytes: [UInt8]) {
         #expect(throws: (any Error).self) { try InitMessage(decoding: bytes) }

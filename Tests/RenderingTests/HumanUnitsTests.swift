@@ -25,6 +25,12 @@ import Testing
         #expect(HumanUnits.size(bytes) == expected)
     }
 
+    @Test func whatATerminalWouldObeyIsShown() {
+        #expect(HumanUnits.printable("a\u{1b}[2J\n") == "a\\u{1B}[2J\\n")
+        #expect(HumanUnits.printable("\u{202e}\u{2066}\u{2028}") == "\\u{202E}\\u{2066}\\u{2028}")
+        #expect(HumanUnits.printable("ü 日本 👩‍🚀") == "ü 日本 👩‍🚀")
+    }
+
     @Test func otherUnits() {
         #expect(HumanUnits.size(1_234_567, precision: 4) == "1.235MB")
         #expect(HumanUnits.binarySize(104_857_600) == "100MiB")

@@ -15,7 +15,7 @@ extension LaunchPreparation {
         switch manager {
         case .none(let reason): try missing(group, reason, &prepared)
         case .hierarchies(let mounts):
-            if group.countsUse { limits.countedBy = ["cpuacct", "blkio"] }
+            if group.countsUse { limits.countedBy = ["cpuacct", "blkio", "cpuset"] }
             try prepareHierarchies(mounts, group, limits, &prepared)
         case .unified(let base):
             do {
@@ -133,7 +133,14 @@ extension CgroupLimits {
         cpusetCPUs = resources.cpu?.cpus
         cpusetMemory = resources.cpu?.mems
         addInputOutput(resources.blockIO)
-        hugePages = (resources.hugepageLimits ?? []).map { ($0.pageSize, $0.limit) }
+        hugePages = try (resources.hugepageLimits ?? []).map { limit in
+            // It becomes part of a file's name: "64KB", "2MB", "1GB" (config-linux.md, "Huge page limits").
+            let size = limit.pageSize
+            guard ["KB", "MB", "GB"].contains(size.suffix(2)), size.utf8.count > 2, size.dropLast(2).allSatisfy({ ("0"..."9").contains($0) }) else {
+                throw PlanError("linux.resources.hugepageLimits: \"\(size)\" is no page size: 64KB, 2MB or 1GB, for example")
+            }
+            return (size, limit.limit)
+        }
         rdma = (resources.rdma ?? [:]).sorted { $0.key < $1.key }.map { ($0.key, $0.value.hcaHandles, $0.value.hcaObjects) }
         for (file, value) in (resources.unified ?? [:]).sorted(by: { $0.key < $1.key }) {
             // A file of the group itself: no path out of it, and none that moves processes or changes what the group is.

@@ -250,7 +250,7 @@ struct LaunchSession: ~Copyable {
             let received = try performing(.namespaces, "following the start") { try channel.receiveMessage(limit: InitMessage.limit) }
             guard let (bytes, descriptor) = received else {
                 if !untilReady { return }
-                throw LaunchFailure(.namespaces, "the container's first process ended unexpectedly")
+                throw try unexpectedEnd()
             }
             let attached = FileDescriptor(owning: descriptor)
             switch try InitMessage(decoding: bytes) {
@@ -278,6 +278,15 @@ struct LaunchSession: ~Copyable {
                 egressRules = attached
             }
         }
+    }
+
+    /// Why there is no word from the first process any more.
+    private func unexpectedEnd() throws -> LaunchFailure {
+        if try CgroupDirectories.oomKills(prepared.groupPaths) > 0 {
+            return LaunchFailure(
+                .controlGroup, "the memory limit is too low to start a program: the kernel's out-of-memory killer ended it", errno: ENOMEM)
+        }
+        return LaunchFailure(.namespaces, "the container's first process ended unexpectedly")
     }
 
     private func runHooks() throws {

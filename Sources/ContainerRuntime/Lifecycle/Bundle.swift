@@ -26,12 +26,7 @@ public enum Bundle {
     public static func parse(
         _ bytes: [UInt8], directory: String, configuration: String
     ) throws -> (spec: RuntimeSpec, ext: BundleExtension?) {
-        let spec: RuntimeSpec
-        do {
-            spec = try StrictJSONDecoder().decode(RuntimeSpec.self, from: bytes)
-        } catch {
-            throw PlanError("\(configuration): \(error)")
-        }
+        let spec = try decode(RuntimeSpec.self, from: bytes, called: configuration)
         let extensionPath = "\(directory)/\(BundleExtension.fileName)"
         if access(extensionPath, F_OK) != 0 { return (spec, nil) }
         do {
@@ -41,5 +36,31 @@ public enum Bundle {
         } catch {
             throw PlanError("\(extensionPath): \(error)")
         }
+    }
+    /// A document that a caller hands in. To the kernel a string ends at its first NUL, to a reader of the document it does not: there is none.
+    ///
+    /// - Parameter name: what to call the document in an error.
+    public static func decode<Document: Decodable>(_ type: Document.Type, from bytes: [UInt8], called name: String) throws -> Document {
+        if let offset = firstNUL(in: bytes) { throw PlanError("\(name): a string contains a NUL (byte \(offset))") }
+        do {
+            return try StrictJSONDecoder().decode(type, from: bytes)
+        } catch {
+            throw PlanError("\(name): \(error)")
+        }
+    }
+
+    /// JSON can say NUL in one way only, as an escape; the parser refuses it as a byte.
+    private static func firstNUL(in bytes: [UInt8]) -> Int? {
+        let escape = Array("u0000".utf8)
+        var position = 0
+        while position < bytes.count {
+            guard bytes[position] == UInt8(ascii: "\\") else {
+                position += 1
+                continue
+            }
+            if bytes[(position + 1)...].starts(with: escape) { return position }
+            position += 2  // A backslash may be escaped itself.
+        }
+        return nil
     }
 }

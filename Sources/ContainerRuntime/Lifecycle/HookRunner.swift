@@ -46,7 +46,8 @@ enum HookRunner {
             if end == .exited(0) { return }
             let failed = output.rawValue
             try retrying("lseek") { lseek(failed, 0, SEEK_SET) }
-            let said = String(decoding: try output.read(upTo: shownOutput), as: UTF8.self)
+            var said = String(decoding: try output.read(upTo: shownOutput), as: UTF8.self)
+            while said.last?.isWhitespace == true { said.removeLast() }
             throw failure(hook, "\(end.inWords)" + (said.isEmpty ? "" : ", output: \(said)"))
         }
     }
@@ -65,7 +66,8 @@ enum HookRunner {
 
     private static func wait(_ process: borrowing ChildProcess, _ hook: RuntimeSpec.Hook) throws -> ProcessEnd {
         var ended = pollfd(fd: process.pidfd.rawValue, events: Int16(POLLIN), revents: 0)
-        let limit = hook.timeout.map { Int32(clamping: $0 * 1000) } ?? -1
+        // poll(2) waits 24 days at most.
+        let limit = hook.timeout.map { Int32(clamping: $0.multipliedReportingOverflow(by: 1000).overflow ? Int.max : $0 * 1000) } ?? -1
         if try retrying("poll", "", { poll(&ended, 1, limit) }) == 0 {
             try Processes.signal(process.pidfd, SIGKILL)
             let end = try Processes.wait(for: process.pid)

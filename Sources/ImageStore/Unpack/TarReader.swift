@@ -108,7 +108,10 @@ final class TarReader {
         guard kind == .regular || size == 0 else { throw UnpackFailure("\(printable(name)) has content, but is not a regular file") }
         unread = size
         padding = Self.padding(of: size)
-        guard let user = UInt32(exactly: pax?.user ?? header.user), let group = UInt32(exactly: pax?.group ?? header.group) else {
+        // 4294967295 is "as it was" to chown(2): whoever extracts would own it.
+        guard let user = UInt32(exactly: pax?.user ?? header.user), let group = UInt32(exactly: pax?.group ?? header.group),
+            user != .max, group != .max
+        else {
             throw UnpackFailure("the owner of \(printable(name)) is not a valid ID")
         }
         return TarEntry(

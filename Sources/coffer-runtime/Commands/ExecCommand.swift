@@ -74,7 +74,7 @@ enum ExecCommand {
             } else {
                 bytes = try readFile(source, limit: 4 << 20)
             }
-            process = try StrictJSONDecoder().decode(RuntimeSpec.Process.self, from: bytes)
+            process = try Bundle.decode(RuntimeSpec.Process.self, from: bytes, called: "--process")
         } else {
             guard let base = spec.process else { throw OptionError("config.json has no process") }
             process = base

@@ -37,7 +37,7 @@ enum UpdateCommand {
             let bytes =
                 source == "-"
                 ? try FileDescriptor(owning: try retrying("dup") { dup(0) }).readAll(limit: 1 << 20) : try readFile(source, limit: 1 << 20)
-            return try StrictJSONDecoder().decode(RuntimeSpec.Resources.self, from: bytes)
+            return try Bundle.decode(RuntimeSpec.Resources.self, from: bytes, called: "--resources")
         }
         func number<Number: FixedWidthInteger>(_ name: String, _ type: Number.Type) throws -> Number? {
             guard let text = options.value(name) else { return nil }

@@ -64,6 +64,15 @@ struct LaunchPlannerTests {
         #expect(problem { $0.linux?.namespaces?.removeAll { $0.type == .mount } }?.contains("mount namespace is required") == true)
     }
 
+    @Test("A string that the kernel would read shorter than the document has it is refused, an escaped backslash is none")
+    func strings() throws {
+        for text in [#"{"ociVersion":"1.2.0\u0000"}"#, #"{"ociVersion":"1.2.0","x":"a\\\u0000"}"#] {
+            #expect(throws: PlanError.self) { try Bundle.parse(Array(text.utf8), directory: "/nonexistent", configuration: "config.json") }
+        }
+        let harmless = #"{"ociVersion":"1.2.0","hostname":"a\\u0000"}"#
+        #expect(try Bundle.parse(Array(harmless.utf8), directory: "/nonexistent", configuration: "config.json").spec.hostname == #"a\u0000"#)
+    }
+
     @Test("A capability that nobody knows is a warning, as the specification wants, and is not granted")
     func unknownCapability() throws {
         var changed = spec()
