@@ -348,22 +348,22 @@ def spoiled_limits(t, cases, fresh=False):
 
 @test()
 def configurations_that_are_run(t):
-    spoiled_runs(t, 150)
+    spoiled_runs(t, 100)
 
 
 @test()
 def configurations_that_are_created(t):
-    spoiled_creations(t, 80)
+    spoiled_creations(t, 60)
 
 
 @test()
 def processes_of_exec(t):
-    spoiled_processes(t, 100)
+    spoiled_processes(t, 80)
 
 
 @test(modes=(ROOT,))
 def limits_of_update(t):
-    spoiled_limits(t, 150)
+    spoiled_limits(t, 120)
 
 
 @test(long=True)

@@ -145,7 +145,7 @@ def spoiled_images(t, cases, fresh=False):
 
 @test()
 def images_that_are_loaded(t):
-    spoiled_images(t, 60)
+    spoiled_images(t, 40)
 
 
 @test(long=True)
