@@ -92,8 +92,8 @@ struct MessageTests {
 
     @Test("A message over the limit is refused by the sender")
     func tooLong() {
-        let long = LaunchFailure(step: "", call: "", errno: 0, subject: "", message: String(repeating: "x", count: 70_000))
-        #expect(throws: InitMessageError.tooLong) { try InitMessage.failed(long).encoded() }
+        let long = [InitMessage.ReportedResult(step: 1, result: .partial(String(repeating: "x", count: 70_000)))]
+        #expect(throws: InitMessageError.tooLong) { try InitMessage.ready(long).encoded() }
     }
 
     @Test("Frames of attached clients")
