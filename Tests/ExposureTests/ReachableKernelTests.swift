@@ -74,7 +74,7 @@ import Testing
             #expect(filters.count == 7)
             for (name, whole) in filters {
                 // What the libseccomp of this machine is too old to know stays refused by whatever it compiles.
-                let (program, unknown) = try compiled(whole)
+                let (program, unknown) = try Self.compiled(whole)
                 var filter = whole
                 for index in filter.rules.indices { filter.rules[index].names.removeAll(where: Set(unknown).contains) }
                 let arguments = [UInt64](repeating: .max, count: 6)
@@ -82,9 +82,15 @@ import Testing
                     .subtracting(Self.unfiltered)
                 let calls = table.numbers.filter { !Self.effective.contains($0.key) || expected.contains($0.key) }
                     .filter { !Self.unfiltered.contains($0.key) }
-                let state = Confined(program, calls.map { ($0.key, $0.value) }, raw)
+                let state = Confined(program, calls.map { ($0.key, Int($0.value)) }, raw)
                 try run(state)
                 #expect(state.refused == expected, "\(name): \(state.refused.symmetricDifference(expected).sorted())")
+                // The program itself, as it would be read from a process, says what the kernel said.
+                let loaded = LoadedFilters([try FilterProgram(program.instructions)])
+                let refused = calls.filter {
+                    !loaded.mayReach(.init(number: $0.value, architecture: Architecture.x86_64.auditNumber, arguments: arguments))
+                }
+                #expect(state.refused == Set(refused.map(\.key)), "\(name), by its instructions")
                 // What is reachable at all is what these arguments reach, and calls that other arguments would.
                 let reachable = SyscallPolicy.filtered(filter).reachable(in: table)
                 let conditional = Set(filter.rules.filter { !$0.conditions.isEmpty }.flatMap(\.names))
@@ -106,22 +112,22 @@ import Testing
             if let failure = state.failure { throw failure }
         }
 
-        private func compiled(_ filter: SyscallFilter) throws -> (filter: SeccompFilter, unknown: [String]) {
+        static func compiled(_ filter: SyscallFilter) throws -> (filter: SeccompFilter, unknown: [String]) {
             let rules = try filter.rules.map { rule in
                 SeccompRule(names: rule.names, action: try action(rule.action), conditions: try rule.conditions.map(condition))
             }
             return try SeccompFilter.compile(defaultAction: action(filter.defaultAction), architectures: [], rules: rules)
         }
 
-        private func action(_ action: SyscallFilter.Action) throws -> SeccompAction {
+        private static func action(_ action: SyscallFilter.Action) throws -> SeccompAction {
             switch action {
             case .allow: .allow
-            case .errno: .errno(Self.marker)
+            case .errno: .errno(marker)
             default: throw Unexpected()
             }
         }
 
-        private func condition(_ condition: SyscallFilter.Condition) throws -> SeccompCondition {
+        private static func condition(_ condition: SyscallFilter.Condition) throws -> SeccompCondition {
             guard case .masked(let mask, let value) = condition.comparison else { throw Unexpected() }
             return SeccompCondition(index: condition.argument, comparison: .maskedEqual, value: mask, second: value)
         }

@@ -1,8 +1,9 @@
 """The policy file: what it refuses ends with 125 and one sentence, leaves nothing, and cannot be undone by a user's own."""
 
 import json
+import subprocess
 
-from harness.registry import BOTH, test
+from harness.registry import BOTH, ROOT, test
 
 
 def policy(t, document, mode=0o600):
@@ -90,3 +91,32 @@ def run_and_ps_say_the_number(t):
     t.equal(json.loads(t.coffer("exposure", name, "--format", "json").stdout)["exposure"], float(figure), "ps and exposure")
     t.true("exposure" not in t.coffer("run", "--rm", t.debian(), "true").stderr, "a run without flags speaks of exposure")
     t.contains(t.coffer("run", "--rm", "--cap-add", "SYS_ADMIN", t.debian(), "true").stderr, "where level standard has")
+
+
+@test(modes=(ROOT,))
+def the_systems_policy_wins(t):
+    """The system's file and the user's, where they really lie: /etc is covered for the runner's own mount namespace."""
+    image = t.debian()
+    upper, lower = t.directory(), t.directory()
+    (lower / "coffer").mkdir()
+    system = lower / "coffer/policy.json"
+    system.write_text(json.dumps({"maxExposure": 4.5, "refuse": ["root"], "refusePaths": ["/srv"]}))
+    for path in (lower, lower / "coffer"):
+        path.chmod(0o755)
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={lower}:/etc", "/etc"], check=True)
+    t.cleanups.append(lambda: subprocess.run(["umount", "-l", "/etc"], check=True))
+    own = upper / "config/coffer/policy.json"
+    own.parent.mkdir(parents=True)
+    own.write_text(json.dumps({"maxExposure": 9.0, "refuse": ["host-namespaces"], "refusePaths": []}))
+    environment = {"XDG_CONFIG_HOME": str(upper / "config")}
+    shown = json.loads(t.coffer("policy", "show", environment=environment).stdout)
+    t.equal(shown["files"], ["/etc/coffer/policy.json", str(own)])
+    t.equal((shown["maxExposure"], shown["refuse"], shown["refusePaths"]), (4.5, ["root", "host-namespaces"], ["/srv"]), "both together")
+    # What the user's file leaves out, the system's still refuses, and the other way round.
+    refused(t, environment, [image, "true"], "image runs as root")
+    refused(t, environment, ["--user", "1000", "-v", "/srv:/x", image, "true"], "mounts of /srv")
+    refused(t, environment, ["--user", "1000", "--pid", "host", image, "true"], "host's namespaces")
+    t.coffer("run", "--rm", "--user", "1000", image, "true", environment=environment)
+    t.equal(t.coffer("policy", "check", environment=environment).stdout.count(": ok"), 2, "files")
+    own.write_text("{")
+    refused(t, environment, ["--user", "1000", image, "true"], "invalid JSON")

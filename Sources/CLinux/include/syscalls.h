@@ -77,6 +77,7 @@ struct cl_sock_fprog {
 };
 
 static inline int cl_clone3(const struct cl_clone_args *args) { return (int)syscall(SYS_clone3, args, sizeof *args); }
+static inline long cl_ptrace(long request, pid_t pid, long address, void *data) { return syscall(SYS_ptrace, request, pid, address, data); }
 static inline int cl_unshare(uint64_t flags) { return (int)syscall(SYS_unshare, flags); }
 static inline int cl_setns(int fd, int kind) { return (int)syscall(SYS_setns, fd, kind); }
 static inline int cl_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {

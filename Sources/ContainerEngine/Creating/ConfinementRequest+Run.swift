@@ -176,6 +176,6 @@ extension DeviceRequest {
     }
 
     /// The numbers in a dev_t (makedev(3), glibc's layout).
-    private static func major(_ device: dev_t) -> Int64 { Int64((device >> 8) & 0xfff | (device >> 32) & 0xffff_f000) }
-    private static func minor(_ device: dev_t) -> Int64 { Int64(device & 0xff | (device >> 12) & 0xffff_ff00) }
+    static func major(_ device: dev_t) -> Int64 { Int64((device >> 8) & 0xfff | (device >> 32) & 0xffff_f000) }
+    static func minor(_ device: dev_t) -> Int64 { Int64(device & 0xff | (device >> 12) & 0xffff_ff00) }
 }

@@ -34,9 +34,20 @@ struct DockerSocket {
         } catch let error as EngineError {
             throw error
         } catch let error as KernelError {
-            throw EngineError("Docker cannot be asked at \(path): \(error.reason)", remedy: "is it running, and may you talk to it?", code: .failure)
+            throw unreachable(error)
         } catch {
             throw EngineError("Docker's answer to \(resource) cannot be read: \(error)", code: .failure)
+        }
+    }
+
+    private func unreachable(_ error: KernelError) -> EngineError {
+        switch error.errno {
+        case ENOENT: EngineError("there is no Docker at \(path)", remedy: "start dockerd, or name its socket in DOCKER_HOST=unix://PATH", code: .failure)
+        case EACCES, EPERM: EngineError("you may not talk to Docker at \(path)", remedy: "run this as root or as a member of the socket's group", code: .failure)
+        case ECONNREFUSED: EngineError("nobody answers at \(path)", remedy: "start dockerd", code: .failure)
+        case EAGAIN, ETIMEDOUT: EngineError("Docker at \(path) did not answer within \(Self.seconds) seconds", code: .failure)
+        case EFBIG: EngineError("Docker's answer is longer than \(Self.maximumAnswer >> 20) MiB", code: .failure)
+        default: EngineError("Docker cannot be asked at \(path): \(error.reason)", code: .failure)
         }
     }
 

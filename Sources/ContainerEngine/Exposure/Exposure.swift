@@ -51,8 +51,10 @@ public struct ExposureTargets {
         var report = scorer.report(subject)
         guard subject.pid > 0 else { return report }
         do throws(EngineError) {
-            let comparison = Comparison(asked: subject, live: try ProcessSource.subject(subject.pid, name: subject.name))
-            report.applied = .init(tenths: scorer.report(comparison.applied).tenths, differences: comparison.differences)
+            let (live, view) = try ProcessSource.view(subject.pid, name: subject.name)
+            let comparison = scorer.comparison(asked: subject, live: live, view: view)
+            report.applied = .init(
+                tenths: scorer.report(comparison.applied).tenths, differences: comparison.differences, unseen: comparison.unseen)
         } catch {
             return report
         }
@@ -86,6 +88,7 @@ public struct ExposureTargets {
         if target.hasSuffix(".service") { throw EngineError("\(target) is a unit, and policies are about containers", code: .failure) }
         var result: [(name: String, [ExposurePolicy.Objection])] = []
         for subject in try subjects(target) {
+            if subject.source == .systemd { throw EngineError("\(subject.name) is a unit, and policies are about containers", code: .failure) }
             let user = subject.unknown[.user] == nil ? "\(subject.confinement.user.uid)" : ""
             result.append((subject.name, policy.objections(to: subject, scorer.report(subject), user: user)))
         }
@@ -94,10 +97,7 @@ public struct ExposureTargets {
 
     private mutating func unit(_ target: String) throws(EngineError) -> ExposureReport {
         let settings = try UnitSource.load(target)
-        let (assessment, subject) = try Self.told(target) { () throws(ExposureError) in
-            (try SystemdAssessment(settings), try settings.subject(target))
-        }
-        return scorer.report(subject, systemd: assessment)
+        return scorer.report(try Self.told(target) { () throws(ExposureError) in try settings.subject(target) })
     }
 
     /// The containers that a word of the command line means.
@@ -143,6 +143,9 @@ public struct ExposureTargets {
                 }
             ]
         }
+        if ShownUnits.accepts(bytes) {
+            return try Self.told(name) { () throws(ExposureError) in try ShownUnits.subjects(bytes, name: name) }
+        }
         let first = bytes.first { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 }
         if first == UInt8(ascii: "[") || first == UInt8(ascii: "{") {
             let document: JSONValue
@@ -173,7 +176,7 @@ public struct ExposureTargets {
                     var reader = try KubernetesReader()
                     subjects += try reader.subjects(document)
                 } else if ComposeReader.accepts(document) {
-                    var reader = try ComposeReader()
+                    var reader = try ComposeReader { path throws(ExposureError) in try Self.profile(path, besides: name) }
                     subjects += try reader.subjects(document, file: name)
                 } else if document.array != nil || document["HostConfig"] != nil {
                     var reader = try InspectReader()
@@ -184,10 +187,32 @@ public struct ExposureTargets {
         }
         if found.isEmpty {
             throw EngineError(
-                "\(name) holds no container", remedy: "it can be inspect output, a compose file, a Pod or workload, config.json or a Dockerfile",
+                "\(name) holds no container", remedy: "it can be inspect output, a compose file, a Pod or workload, config.json, a Dockerfile or what systemctl show prints",
                 code: .failure)
         }
         return found
+    }
+
+    private static let maximumProfile = 1 << 20
+
+    /// A seccomp profile that a compose file names, from the compose file's own directory on.
+    private static func profile(_ path: String, besides file: String) throws(ExposureError) -> [UInt8] {
+        let directory = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
+        let place = path.hasPrefix("/") ? path : directory + path
+        do {
+            let opened = try FileDescriptor.open(place, O_RDONLY | O_NONBLOCK)
+            var status = stat()
+            let raw = opened.rawValue
+            try retrying("fstat", place) { fstat(raw, &status) }
+            guard status.st_mode & S_IFMT == S_IFREG else { throw ExposureError("the seccomp profile \(place) is no file") }
+            return try opened.readAll(limit: maximumProfile)
+        } catch let error as KernelError {
+            throw ExposureError("the seccomp profile \(place) cannot be read: \(error.reason)")
+        } catch let error as ExposureError {
+            throw error
+        } catch {
+            throw ExposureError("the seccomp profile \(place) cannot be read: \(error)")
+        }
     }
 
     private func specification(_ bytes: [UInt8], _ name: String) throws(EngineError) -> Subject {
@@ -231,9 +256,13 @@ public struct ExposureTargets {
         let options = (info?["SecurityOptions"]?.array ?? []).compactMap(\.string)
         facts.isRootless = options.contains { $0.hasPrefix("name=rootless") }
         facts.remapsUsers = options.contains { $0.hasPrefix("name=userns") }
+        facts.setsNoNewPrivileges = options.contains { $0.hasPrefix("name=no-new-privileges") }
+        let seccomp = options.first { $0.hasPrefix("name=seccomp") }
+        let profile = seccomp?.split(separator: ",").first { $0.hasPrefix("profile=") }
+        facts.seccompProfile = seccomp == nil ? "" : profile.map { String($0.dropFirst(8)) } ?? "default"
         var names = [name]
         if name == "all" {
-            names = (try socket.get("/containers/json")?.array ?? []).compactMap { $0["Id"]?.string }
+            names = (try socket.get("/containers/json?all=1")?.array ?? []).compactMap { $0["Id"]?.string }
         }
         var documents: [JSONValue] = []
         for name in names {
@@ -255,10 +284,13 @@ public struct ExposureTargets {
         let program = try PodmanProgram(environment: environment)
         let names = name == "all" ? try program.names() : [name]
         if names.isEmpty { return [] }
-        guard let document = try program.inspect(names) else { throw EngineError("Podman has no container \(name)", code: .failure) }
+        let document = try program.inspect(names)
         return try Self.told("podman:\(name)") { () throws(ExposureError) in
             var reader = try InspectReader()
-            return try reader.subjects(document)
+            var facts = InspectReader.EngineFacts()
+            // Whose podman it is decides, wherever its storage lies.
+            facts.isRootless = geteuid() != 0
+            return try reader.subjects(document, engine: facts)
         }
     }
 }

@@ -52,8 +52,11 @@ enum UnitSource {
             return try UnitFile(bytes, name: path)
         } catch let error as EngineError {
             throw error
+        } catch let error as KernelError {
+            let reason = error.errno == EFBIG ? "it is longer than \(UnitFile.maximumSize) bytes, which no unit is" : error.reason
+            throw EngineError("the unit \(path) cannot be read: \(reason)", code: .failure)
         } catch {
-            throw EngineError("\(path) cannot be read: \(error)", code: .failure)
+            throw EngineError("\(error)", code: .failure)
         }
     }
 

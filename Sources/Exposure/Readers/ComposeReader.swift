@@ -4,10 +4,15 @@ import StrictJSON
 import TextSearch
 
 /// Reads a compose file (the Compose Specification, services as Docker runs them).
-public struct ComposeReader: Sendable {
+public struct ComposeReader {
     private var defaults: EngineDefaults
+    /// The seccomp profile that a file names by its path, as it is written there.
+    private let profile: (String) throws(ExposureError) -> [UInt8]
 
-    public init() throws(ExposureError) { defaults = try EngineDefaults() }
+    public init(profile: @escaping (String) throws(ExposureError) -> [UInt8]) throws(ExposureError) {
+        self.profile = profile
+        defaults = try EngineDefaults()
+    }
 
     /// Whether a document looks like one.
     public static func accepts(_ document: JSONValue) -> Bool { document["services"]?.object != nil && document["kind"] == nil }
@@ -27,7 +32,7 @@ public struct ComposeReader: Sendable {
     private func declaration(_ name: String, _ service: JSONValue, _ file: String) throws(ExposureError) -> ContainerDeclaration {
         var declaration = ContainerDeclaration(name: "\(file):\(name)", source: .compose, engine: .docker)
         declaration.user = text(service["user"])
-        declaration.groups = list(service["group_add"]).count
+        declaration.groups = list(service["group_add"])
         declaration.isPrivileged = service["privileged"]?.bool ?? false
         declaration.capabilitiesAdded = list(service["cap_add"])
         declaration.capabilitiesDropped = list(service["cap_drop"])
@@ -65,8 +70,17 @@ public struct ComposeReader: Sendable {
             declaration.unknown[.lsm] = nil
         case "label": declaration.unknown[.lsm] = nil
         case "systempaths": if value == "unconfined" { (declaration.maskedPaths, declaration.readonlyPaths) = ([], []) }
-        case "seccomp": declaration.seccomp = value == "unconfined" ? .unconfined : .unreadable("the seccomp profile \(value) was not read")
+        case "seccomp": declaration.seccomp = value == "unconfined" ? .unconfined : seccomp(value)
         default: break
+        }
+    }
+
+    /// Compose reads the file beside its own and hands it to the daemon.
+    private func seccomp(_ path: String) -> ContainerDeclaration.Seccomp {
+        do throws(ExposureError) {
+            return .profile(try DockerSeccompProfile(named: path, try profile(path)))
+        } catch {
+            return .unreadable(error.message)
         }
     }
 
@@ -154,6 +168,16 @@ public struct ComposeReader: Sendable {
         declaration.limits = limits
         if let size = ByteCount.parse(text(service["logging"]?["options"]?["max-size"])) {
             declaration.logs = .rotated(maxBytes: Int(clamping: size), maxFiles: Int(text(service["logging"]?["options"]?["max-file"])) ?? 1)
+        }
+    }
+}
+
+extension DockerSeccompProfile {
+    init(named name: String, _ bytes: [UInt8]) throws(ExposureError) {
+        do {
+            self = try DockerSeccompProfile(bytes, source: name)
+        } catch {
+            throw ExposureError("\(error)")
         }
     }
 }

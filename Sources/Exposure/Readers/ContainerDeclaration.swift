@@ -6,7 +6,7 @@ import TextSearch
 struct ContainerDeclaration {
     enum Seccomp {
         case engineDefault, unconfined
-        case profile(SyscallFilter)
+        case profile(DockerSeccompProfile)
         case unreadable(String)
     }
 
@@ -19,7 +19,8 @@ struct ContainerDeclaration {
     var provenance = Subject.Provenance.tag
     /// "user[:group]"; "" is root.
     var user = ""
-    var groups = 0
+    /// Numbers, and names that are somebody's inside.
+    var groups: [String] = []
     var isPrivileged = false
     var capabilitiesAdded: [String] = []
     var capabilitiesDropped: [String] = []
@@ -77,7 +78,15 @@ struct ContainerDeclaration {
     private func filter(_ capabilities: CapabilitySet, _ defaults: inout EngineDefaults) throws(ExposureError) -> (SyscallPolicy, String?) {
         switch seccomp {
         case .unconfined: return (.unconfined, nil)
-        case .profile(let filter): return (.filtered(filter), nil)
+        case .profile(let profile):
+            if isPrivileged { return (.unconfined, nil) }
+            do {
+                // Rules for newer kernels are read as Debian 12's has them.
+                let kernel = KernelVersion(major: 6, minor: 1)
+                return (.filtered(try profile.filter(capabilities: capabilities, architecture: .current, kernel: kernel)), nil)
+            } catch {
+                throw ExposureError("\(name): \(error)")
+            }
         case .unreadable(let why): return (.unconfined, why)
         case .engineDefault:
             if isPrivileged { return (.unconfined, nil) }
@@ -97,7 +106,8 @@ struct ContainerDeclaration {
         var unknown = unknown
         let (syscalls, why) = try filter(bounding, &defaults)
         if let why { unknown[.syscalls] = why }
-        let hidden: ([String], [String]) = isPrivileged ? ([], []) : (maskedPaths ?? defaults.masked, readonlyPaths ?? defaults.readOnly)
+        let usual = engine == .podman ? (EngineDefaults.podmanMasked, EngineDefaults.podmanReadOnly) : (defaults.masked, defaults.readOnly)
+        let hidden: ([String], [String]) = isPrivileged ? ([], []) : (maskedPaths ?? usual.0, readonlyPaths ?? usual.1)
         let sysfs = isPrivileged ? ["nosuid"] : ["nosuid", "ro"]
         let own: [Mount] = [
             Mount(destination: "/proc", type: "proc", source: "proc", options: ["nosuid"]),
@@ -122,16 +132,19 @@ struct ContainerDeclaration {
     }
 
     /// A number is itself and "root" is 0. Any other name is somebody of the image who is not root, whatever the number.
-    static func payload(_ user: String, groups: Int) -> PayloadUser {
+    static func payload(_ user: String, groups: [String]) -> PayloadUser {
         let parts = user.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         func number(_ text: Substring?, other: UInt32) -> UInt32 {
             guard let text, !text.isEmpty, text != "root" else { return 0 }
             return UInt32(text) ?? other
         }
-        let uid = number(parts.first, other: 65534)
-        let gid = parts.count == 2 ? number(parts[1], other: 65534) : (uid == 0 ? 0 : UInt32(parts.first ?? "") == nil ? 65534 : 0)
-        return PayloadUser(uid: uid, gid: gid, additionalGids: (0..<max(0, min(groups, 64))).map { UInt32(1000 + $0) })
+        let uid = number(parts.first, other: Subject.somebody)
+        let gid = parts.count == 2 ? number(parts[1], other: Subject.somebody) : (uid == 0 ? 0 : UInt32(parts.first ?? "") == nil ? Subject.somebody : 0)
+        return PayloadUser(uid: uid, gid: gid, additionalGids: groups.prefix(64).enumerated().map { UInt32($1) ?? UInt32(Self.namedGroup + $0) })
     }
+
+    /// The first of the numbers that stand for groups of which only the name is known.
+    static let namedGroup = 4_000_000_000
 
     /// By the names that runtimes are registered under.
     static func isolation(_ runtime: String) -> Isolation {

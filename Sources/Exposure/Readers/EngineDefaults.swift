@@ -17,8 +17,15 @@ public struct EngineDefaults: Sendable {
     /// containers.conf(5), pids_limit.
     static let podmanProcesses: UInt64 = 2048
 
+    /// Docker's (moby oci/defaults.go), which the kubelet asks for as well.
     let masked: [String]
     let readOnly: [String]
+    /// Podman's (pkg/specgen/generate/config_linux.go of 4.3, BlockAccessToKernelFilesystems).
+    static let podmanMasked = [
+        "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+        "/sys/dev/block", "/sys/firmware", "/sys/fs/selinux",
+    ]
+    static let podmanReadOnly = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
     private var dockerFilters: [CapabilitySet: SyscallFilter] = [:]
     private var podmanFilters: [CapabilitySet: SyscallFilter] = [:]
     private let podmanCalls: JSONValue

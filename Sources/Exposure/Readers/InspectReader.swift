@@ -13,6 +13,9 @@ public struct InspectReader: Sendable {
     public struct EngineFacts: Sendable {
         public var isRootless = false
         public var remapsUsers = false
+        public var setsNoNewPrivileges = false
+        /// The profile of the daemon's own choice: "default" or "builtin" is Docker's, "" where it has none, else a file.
+        public var seccompProfile = "default"
         public init() {}
     }
 
@@ -45,7 +48,7 @@ public struct InspectReader: Sendable {
             name: (isPodman ? "podman:" : "docker:") + bare, source: isPodman ? .podman : .docker, engine: isPodman ? .podman : .docker)
         if container["State"]?["Running"]?.bool == true { declaration.pid = Int32(clamping: container["State"]?["Pid"]?.int64 ?? 0) }
         declaration.user = config["User"]?.string ?? ""
-        declaration.groups = host["GroupAdd"]?.array?.count ?? 0
+        declaration.groups = strings(host["GroupAdd"])
         declaration.isPrivileged = host["Privileged"]?.bool ?? false
         declaration.capabilitiesAdded = strings(host["CapAdd"])
         declaration.capabilitiesDropped = strings(host["CapDrop"])
@@ -58,6 +61,12 @@ public struct InspectReader: Sendable {
         declaration.provenance = provenance(config["Image"]?.string ?? container["ImageName"]?.string ?? "")
         if isPodman, let bounding = container["BoundingCaps"]?.array {
             declaration.capabilitiesGiven = CapabilitySet(bounding.compactMap { $0.string.flatMap { Capability(named: $0) } })
+        }
+        declaration.noNewPrivileges = facts.setsNoNewPrivileges
+        switch facts.seccompProfile {
+        case "default", "builtin": break
+        case "", "unconfined": declaration.seccomp = .unconfined
+        default: declaration.seccomp = .unreadable("the daemon's own seccomp profile \(facts.seccompProfile) was not read")
         }
         try readSecurityOptions(strings(host["SecurityOpt"]), &declaration)
         readPaths(host, &declaration)
@@ -102,12 +111,7 @@ public struct InspectReader: Sendable {
         if value == "unconfined" { return .unconfined }
         if value.isEmpty || value == "builtin" || value.hasSuffix("/containers/seccomp.json") { return .engineDefault }
         guard value.hasPrefix("{") else { return .unreadable("the seccomp profile \(value) was not read") }
-        do {
-            let profile = try DockerSeccompProfile(Array(value.utf8), source: "of \(declaration.name)")
-            return .profile(try profile.filter(capabilities: .all, architecture: .current, kernel: KernelVersion(major: 6, minor: 1)))
-        } catch {
-            throw ExposureError("\(error)")
-        }
+        return .profile(try DockerSeccompProfile(named: "of \(declaration.name)", Array(value.utf8)))
     }
 
     private func readNamespaces(

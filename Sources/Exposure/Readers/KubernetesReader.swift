@@ -52,7 +52,7 @@ public struct KubernetesReader: Sendable {
         // Without a number the image's own user counts, whom the kubelet refuses when it is root and runAsNonRoot is set.
         declaration.user = user.map { text($0) + ":" + text(inner?["runAsGroup"] ?? outer?["runAsGroup"]) } ?? (isOrdinary ? "somebody" : "")
         if user == nil, !isOrdinary { declaration.unknown[.user] = "the image decides; set runAsNonRoot" }
-        declaration.groups = (outer?["supplementalGroups"]?.array?.count ?? 0) + (outer?["fsGroup"] == nil ? 0 : 1)
+        declaration.groups = list(outer?["supplementalGroups"]) + list(outer?["fsGroup"])
         declaration.capabilitiesAdded = list(inner?["capabilities"]?["add"])
         declaration.capabilitiesDropped = list(inner?["capabilities"]?["drop"])
         declaration.noNewPrivileges = inner?["allowPrivilegeEscalation"]?.bool == false

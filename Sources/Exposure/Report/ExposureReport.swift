@@ -49,13 +49,16 @@ public struct ExposureReport: Sendable {
     public struct Applied: Sendable {
         public let tenths: Int
         public let differences: [Comparison.Difference]
+        /// Fields that the kernel did not show; they were scored as asked.
+        public let unseen: [Comparison.Unseen]
 
-        public init(tenths: Int, differences: [Comparison.Difference]) {
+        public init(tenths: Int, differences: [Comparison.Difference], unseen: [Comparison.Unseen] = []) {
             self.tenths = tenths
             self.differences = differences
+            self.unseen = unseen
         }
 
-        public var figure: String { "\(tenths / 10).\(tenths % 10)" }
+        public var figure: String { ExposureReport.figure(tenths) }
     }
 
     public init(target: String, source: Source, score: Double, factors: [Factor], systemd: SystemdAssessment? = nil) {
@@ -69,7 +72,12 @@ public struct ExposureReport: Sendable {
     /// 0…100: rounded up, so that 0.0 is said only where nothing at all is open.
     public var tenths: Int { min(100, Int((score * 10 - 1e-9).rounded(.up))) }
     /// "7.8"
-    public var figure: String { "\(tenths / 10).\(tenths % 10)" }
+    public var figure: String { Self.figure(tenths) }
+    static func figure(_ tenths: Int) -> String { "\(tenths / 10).\(tenths % 10)" }
+    /// The worst of what was asked, is applied and was proven: what a bound is about.
+    public var worstTenths: Int { max(tenths, applied?.tenths ?? 0, provenTenths ?? 0) }
+    /// The score by what a probe found; nil where nobody tried.
+    public var provenTenths: Int? { proof?.tenths(asked: tenths) }
     public var band: Band { Band(tenths: tenths) }
     public var worst: Factor? { factors.first { $0.points > 0 } }
     /// Factors whose answer could not be read.
@@ -115,12 +123,14 @@ extension ExposureReport {
             "score": Self.number((score * 10_000).rounded() / 10_000), "band": .string(band.rawValue),
         ]
         if let systemd { object["systemd"] = .string(systemd.figure) }
+        func figure(_ tenths: Int?) -> JSONValue { tenths.map { Self.number(Double($0) / 10) } ?? .null }
+        object["asked"] = figure(source == .process ? nil : tenths)
+        object["applied"] = figure(source == .process ? tenths : applied?.tenths)
         if let applied {
-            object["asked"] = Self.number(Double(tenths) / 10)
-            object["applied"] = Self.number(Double(applied.tenths) / 10)
             object["differences"] = .array(applied.differences.map(\.json))
+            object["unseen"] = .array(applied.unseen.map { ["field": .string($0.field), "reason": .string($0.reason)] })
         }
-        if let proof { object["proven"] = .object(proof.json(asked: tenths)) }
+        object["proven"] = proof.map { .object($0.json(asked: tenths)) } ?? .null
         object["factors"] = .array(factors.map(\.json))
         return .object(object)
     }

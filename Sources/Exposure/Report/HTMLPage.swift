@@ -42,7 +42,7 @@ enum HTMLPage {
         section{border:1px solid #d8dee4;border-radius:8px;padding:1rem;margin:1.2rem 0}
         .head{display:flex;gap:1.2rem;align-items:center}.head svg{flex:none}
         table{border-collapse:collapse;width:100%;margin-top:.6rem}th,td{text-align:left;padding:.25rem .6rem;border-top:1px solid #eaeef2;vertical-align:top;
-        overflow-wrap:anywhere}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:.9em}
+        overflow-wrap:anywhere}.n{width:1%;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal}.w{font-size:.85em;opacity:.75}code{font-size:.9em}
         details summary{cursor:pointer;margin-top:.6rem}.u{color:#8250df}a{color:inherit}
         @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}section{border-color:#30363d}th,td{border-color:#21262d}}
         """
@@ -63,7 +63,7 @@ enum HTMLPage {
             "<tr><td class=n><b style=\"color:\(colour(report.band))\">\(report.figure)</b></td><td><a href=\"#t\(position)\">\(escaped(report.target))</a></td>"
                 + "<td>\(report.band.rawValue)</td><td>\(escaped(report.worst?.text ?? ""))</td></tr>"
         }
-        return "<table><tr><th>exposure</th><th>target</th><th>band</th><th>worst</th></tr>\(rows.joined(separator: "\n"))</table>"
+        return "<table><tr><th class=n>exposure</th><th>target</th><th>band</th><th>worst</th></tr>\(rows.joined(separator: "\n"))</table>"
     }
 
     private static func card(_ report: ExposureReport, position: Int) -> String {
@@ -73,12 +73,31 @@ enum HTMLPage {
         let systemd = report.systemd.map { "<br>systemd's own model: \($0.figure) \($0.band.rawValue)" } ?? ""
         return """
             <section id="t\(position)"><div class="head">\(picture(report))<div><h2>\(escaped(report.target))</h2>
-            <b style="color:\(colour(report.band))">\(report.figure) \(report.band.rawValue)</b> · \(report.source.rawValue)\(systemd)</div></div>
-            <table><tr><th>points</th><th>why</th><th>mend</th></tr>
-            \(rows)</table>
+            <b style="color:\(colour(report.band))">\(report.figure) \(report.band.rawValue)</b> · \(report.source.rawValue)\(others(report))\(systemd)
+            <div class=w>open, from the outer ring inwards: \(legend(report))</div></div></div>
+            <table><tr><th class=n>points</th><th>why</th><th>mend</th></tr>
+            \(rows)</table>\(differences(report))
             <details><summary>\(closed.count) closed</summary>\(closed.map { escaped($0.text) }.joined(separator: " · "))</details></section>
 
             """
+    }
+
+    private static func legend(_ report: ExposureReport) -> String {
+        Wall.allCases.map { "\($0.rawValue) \(Int(($0.openness(report) * 100).rounded())) %" }.joined(separator: ", ")
+    }
+
+    /// The second and the third figure, where there are any.
+    private static func others(_ report: ExposureReport) -> String {
+        func figure(_ word: String, _ tenths: Int?) -> String {
+            guard let tenths else { return "" }
+            return " · \(word) <b style=\"color:\(colour(Band(tenths: tenths)))\">\(ExposureReport.figure(tenths))</b>"
+        }
+        return figure("applied", report.applied?.tenths) + figure("proven", report.provenTenths)
+    }
+
+    private static func differences(_ report: ExposureReport) -> String {
+        guard let applied = report.applied, !applied.differences.isEmpty else { return "" }
+        return "<ul>" + applied.differences.map { "<li>\(escaped($0.words))</li>" }.joined() + "</ul>"
     }
 
     private static func row(_ factor: ExposureReport.Factor) -> String {

@@ -9,7 +9,7 @@ public enum ReportFormat: String, Sendable, CaseIterable {
 extension ReportFormat {
     /// The reports as text that ends with a newline, the most exposed first. `version` is the program's, for SARIF.
     public func render(_ reports: [ExposureReport], version: String) -> String {
-        let ranked = reports.sorted { $0.score > $1.score }
+        let ranked = reports.sorted { ($0.worstTenths, $0.score) > ($1.worstTenths, $1.score) }
         return switch self {
         case .table: ranked.count == 1 ? ReportText.page(ranked[0]) : ReportText.ranking(ranked)
         case .json:
@@ -54,8 +54,7 @@ enum ReportText {
         let closed = report.factors.count - open.count
         let table = open.isEmpty ? "" : "\n" + Table.layOut(rows)
         let differences =
-            (report.applied?.differences ?? []).map { "asked \($0.field) \($0.asked), applied \($0.applied)" }
-            + (report.proof?.reachable ?? []).map { "asked to be closed, proven to be reachable: \($0)" }
+            (report.applied?.differences ?? []).map(\.words) + (report.proof?.reachable ?? []).map { "asked to be closed, proven to be reachable: \($0)" }
         let told = differences.isEmpty ? "" : "\n" + differences.map { HumanUnits.printable($0) + "\n" }.joined()
         return line(report) + "\n" + table + told + "\n\(open.count) of \(report.factors.count) factors are open, \(closed) are closed\n"
     }
@@ -63,10 +62,18 @@ enum ReportText {
     /// Several targets, the most exposed first.
     static func ranking(_ reports: [ExposureReport]) -> String {
         if reports.isEmpty { return "" }
-        var rows = [["TARGET", "EXPOSURE", "BAND", "WORST", "MEND"]]
+        let hasMore = reports.contains { $0.applied != nil || $0.proof != nil }
+        var rows = [["TARGET"] + (hasMore ? ["ASKED", "APPLIED", "PROVEN"] : ["EXPOSURE"]) + ["BAND", "WORST", "MEND"]]
         for report in reports {
             let worst = report.worst.map { "\($0.text) (+\(points($0.points)))" } ?? ""
-            rows.append([report.target, report.figure, report.band.rawValue, worst, report.worst?.remedy ?? ""].map { HumanUnits.printable($0) })
+            // Of a process only what the kernel has is known, not what anybody asked for.
+            let isProcess = report.source == .process
+            let figures =
+                hasMore
+                ? [isProcess ? "-" : report.figure, isProcess ? report.figure : report.applied?.figure ?? "-", report.provenTenths.map(ExposureReport.figure) ?? "-"]
+                : [report.figure]
+            let row = [report.target] + figures + [Band(tenths: report.worstTenths).rawValue, worst, report.worst?.remedy ?? ""]
+            rows.append(row.map { HumanUnits.printable($0) })
         }
         return Table.layOut(rows)
     }

@@ -22,13 +22,13 @@ public struct ExposureScore: Sendable {
 
     private let table: SyscallTable
     /// Many containers have one filter: what it lets through is counted once.
-    private var counted: [(policy: SyscallPolicy, reachable: Set<String>)] = []
+    private var counted: [(policy: SyscallPolicy, loaded: LoadedFilters?, calls: KernelCalls)] = []
 
     public init() throws(ExposureError) { table = try SyscallTable.current() }
 
     /// The report of one subject.
-    public mutating func report(_ subject: Subject, systemd: SystemdAssessment? = nil) -> ExposureReport {
-        let facts = Facts(subject, table, reachable: reachable(subject.confinement.syscalls))
+    public mutating func report(_ subject: Subject) -> ExposureReport {
+        let facts = Facts(subject, table, calls(of: subject))
         let answers = Self.answers(facts)
         let closed = answers.reduce(1.0) { $0 * (1 - $1.openness) }
         let factors = answers.map { answer in
@@ -38,14 +38,15 @@ public struct ExposureScore: Sendable {
                 id: answer.id, weight: answer.weight, badness: answer.badness, range: answer.range, points: 10 * (without - closed),
                 text: answer.text, remedy: answer.badness > 0 ? answer.remedy : "", unknown: answer.unknown)
         }
-        return ExposureReport(target: subject.name, source: subject.source, score: 10 * (1 - closed), factors: factors, systemd: systemd)
+        return ExposureReport(target: subject.name, source: subject.source, score: 10 * (1 - closed), factors: factors, systemd: subject.systemd)
     }
 
-    private mutating func reachable(_ policy: SyscallPolicy) -> Set<String> {
-        if let known = counted.first(where: { $0.policy == policy }) { return known.reachable }
-        let reachable = policy.reachable(in: table)
-        counted = [(policy, reachable)] + counted.prefix(15)
-        return reachable
+    mutating func calls(of subject: Subject) -> KernelCalls {
+        let policy = subject.confinement.syscalls
+        if let known = counted.first(where: { $0.loaded == subject.loadedFilters && $0.policy == policy }) { return known.calls }
+        let calls = KernelCalls(subject, table)
+        counted = [(policy, subject.loadedFilters, calls)] + counted.prefix(15)
+        return calls
     }
 
     static func answers(_ facts: Facts) -> [Answer] {
@@ -62,7 +63,7 @@ public struct ExposureScore: Sendable {
     }
 
     private static func text(_ row: FactorRow, _ badness: Double, _ facts: Facts) -> String {
-        if row.id == "syscalls" { return "\(facts.reachable.count) of \(facts.syscallCount) system calls reach the kernel" }
+        if row.id == "syscalls" { return "\(facts.calls.reachable.count) of \(facts.syscallCount) system calls reach the kernel" }
         if badness <= 0 { return row.good }
         return badness >= row.range ? row.bad : "in part: \(row.bad)"
     }

@@ -36,8 +36,8 @@ extension FactorRow {
         ) { facts in
             let limits = facts.confinement.limits
             guard case .at(let quota) = limits.cpuQuota else { return limits.cpus.isEmpty ? 10 : 8 }
-            let thousandths = quota * 1000 / max(1, limits.cpuPeriod)
-            return 10 * Facts.scale(.at(thousandths), bits: 24)
+            let thousandths = Double(quota) * 1000 / Double(max(1, limits.cpuPeriod))
+            return 10 * Facts.scale(.at(UInt64(min(thousandths, 1e18))), bits: 24)
         },
         FactorRow(
             "processor-weight", .limits, "Does it come before others?", weight: 0.1, good: "others come first", bad: "it comes first",
@@ -91,7 +91,8 @@ extension FactorRow {
             mend: Remedy("--log-opt max-size=10m", compose: "logging.options.max-size: 10m", kubernetes: "containerLogMaxSize of the kubelet")
         ) { facts in
             guard case .rotated(let bytes, let files) = facts.confinement.logs else { return 10 }
-            return 10 * Facts.scale(.at(UInt64(max(0, bytes)) * UInt64(max(1, files))), bits: 50)
+            let (all, isMore) = UInt64(max(0, bytes)).multipliedReportingOverflow(by: UInt64(max(1, files)))
+            return 10 * Facts.scale(isMore ? .unlimited : .at(all), bits: 50)
         },
     ]
 

@@ -50,7 +50,7 @@ extension FactorRow {
                 "syscalls", .syscalls, "How many system calls reach the kernel?", weight: 9, range: 361, good: "none",
                 bad: "every system call reaches the kernel",
                 why: "each call is code of the kernel that strangers can run; the number is counted from the filter itself", mend: filterRemedy
-            ) { 361 * Double($0.reachable.count) / Double($0.syscallCount) },
+            ) { 361 * Double($0.calls.reachable.count) / Double($0.syscallCount) },
             FactorRow(
                 "architectures", .syscalls, "Are calls of other architectures let in?", weight: 1.5, good: "only native calls",
                 bad: "32-bit calls reach the kernel too",
@@ -75,7 +75,7 @@ extension FactorRow {
                 mend: Remedy(
                     "a seccomp profile that lists families of socket(2)", compose: "security_opt: [\"seccomp:PROFILE\"]",
                     kubernetes: "a Localhost seccomp profile", systemd: "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", oci: "linux.seccomp")
-            ) { Double($0.rareFamilies) },
+            ) { Double($0.calls.rareFamilies) },
         ]
         + callGroups.map { group in
             FactorRow(

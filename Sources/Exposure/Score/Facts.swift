@@ -1,17 +1,25 @@
 import Confinement
 import OCISpec
 
+/// Paths of the kernel's file systems that the score asks for.
+public enum KernelPaths {
+    /// What tells things that help the next step.
+    public static let telling = Facts.sensitive
+    /// What steers the machine when it can be written.
+    public static let settings = Facts.writable
+}
+
 /// What the factors ask of a subject, worked out once.
 struct Facts {
     let subject: Subject
     let confinement: Confinement
-    let reachable: Set<String>
+    let calls: KernelCalls
     let syscallCount: Int
 
-    init(_ subject: Subject, _ table: SyscallTable, reachable: Set<String>) {
+    init(_ subject: Subject, _ table: SyscallTable, _ calls: KernelCalls) {
         self.subject = subject
         confinement = subject.confinement
-        self.reachable = reachable
+        self.calls = calls
         syscallCount = table.numbers.count
     }
 
@@ -24,6 +32,8 @@ struct Facts {
         case .own(let uids, _, let sharesRange):
             // To a rootless runtime its own 0 is the invoking user, to a rootful one it is the host's root.
             if uids.contains(where: { $0.hostID == 0 }) { return subject.engineUser == .root ? 10 : 5 }
+            // As /proc shows a rootless container: its root alone is mapped, to the user.
+            if subject.source == .process, uids.contains(where: { $0.containerID == 0 && $0.size == 1 }) { return 5 }
             return sharesRange ? 1 : 0
         }
     }
@@ -47,26 +57,16 @@ struct Facts {
 
     /// The share of some calls that gets into the kernel.
     func share(_ calls: [String]) -> Double {
-        Double(calls.count { reachable.contains($0) }) / Double(max(1, calls.count))
+        Double(calls.count { self.calls.reachable.contains($0) }) / Double(max(1, calls.count))
     }
 
     /// Whether the program can make a user namespace below its own.
-    var nestsUsers: Bool {
-        if confinement.mountsLocked { return false }
-        let newUser: UInt64 = 0x1000_0000
-        return confinement.syscalls.lets("unshare", [newUser]) || confinement.syscalls.lets("clone", [newUser])
-            || reachable.contains("clone3")
-    }
-
-    /// How many of the rare address families can be opened, of those that had holes.
-    var rareFamilies: Int {
-        // AX25, CAN, TIPC, BLUETOOTH, ALG, VSOCK, XDP, RDS, PACKET: linux/socket.h
-        [3, 29, 30, 31, 38, 40, 44, 21, 17].count { confinement.syscalls.lets("socket", [UInt64($0)]) }
-    }
+    var nestsUsers: Bool { !confinement.mountsLocked && calls.makesUserNamespaces }
 
     var foreignArchitectures: Double {
-        guard case .filtered(let filter) = confinement.syscalls else { return 10 }
-        return filter.architectures.contains { $0 != Architecture.current.seccompName } ? 8 : 0
+        // Without any filter it is a little more than with one that lets them in.
+        if confinement.syscalls == .unconfined { return 10 }
+        return calls.letsForeignIn ? 8 : 0
     }
 
     /// Whether a path of the kernel's file systems is hidden, or cannot be written.

@@ -12,6 +12,9 @@ public struct Subject: Sendable, Equatable {
     /// Whom the engine itself runs as: what a container that shares its user namespace is outside.
     public enum EngineUser: Sendable { case root, ordinary }
 
+    /// The number of a user who is only a name inside, and not root's.
+    static let somebody: UInt32 = 65534
+
     public var name: String
     public var source: Source
     public var confinement: Confinement
@@ -19,6 +22,10 @@ public struct Subject: Sendable, Equatable {
     public var provenance: Provenance
     /// What could not be read, each with the reason; it counts as the worst that it can be.
     public var unknown: [Aspect: String]
+    /// The filters that the kernel has loaded, where they could be read: they are asked instead of `confinement.syscalls`.
+    public var loadedFilters: LoadedFilters?
+    /// systemd's own view, for its units.
+    public var systemd: SystemdAssessment?
     /// Its first process, while it runs on this machine; 0 otherwise.
     public var pid: Int32 = 0
 

@@ -3,7 +3,7 @@ import StrictJSON
 
 /// The system calls of Linux by architecture, with their numbers.
 public struct SyscallTable: Sendable {
-    public let numbers: [String: Int]
+    public let numbers: [String: UInt32]
 
     public init(architecture: Architecture) throws(ExposureError) {
         let document: JSONValue
@@ -12,10 +12,10 @@ public struct SyscallTable: Sendable {
         } catch {
             throw ExposureError("the built-in syscalls-linux.json cannot be read: \(error)")
         }
-        var numbers: [String: Int] = [:]
+        var numbers: [String: UInt32] = [:]
         for entry in document[architecture.rawValue]?.object ?? [:] {
-            guard let number = entry.value.int64 else { throw ExposureError("syscalls-linux.json has no number for \(entry.key)") }
-            numbers[entry.key] = Int(number)
+            guard let number = entry.value.int64.flatMap({ UInt32(exactly: $0) }) else { throw ExposureError("syscalls-linux.json has no number for \(entry.key)") }
+            numbers[entry.key] = number
         }
         guard !numbers.isEmpty else { throw ExposureError("syscalls-linux.json has no table for \(architecture.rawValue)") }
         self.numbers = numbers
@@ -45,7 +45,7 @@ extension SyscallPolicy {
         return Set(table.numbers.keys.filter { plain[$0] ?? (byDefault || conditional.contains($0)) })
     }
 
-    /// Whether a call with these arguments gets into the kernel.
+    /// Whether a call with these arguments, all others being 0, gets into the kernel.
     func lets(_ name: String, _ arguments: [UInt64] = []) -> Bool {
         guard case .filtered(let filter) = self else { return true }
         return filter.action(for: name, arguments: arguments).reachesKernel

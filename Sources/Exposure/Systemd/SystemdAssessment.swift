@@ -3,11 +3,13 @@ import Confinement
 /// What systemd's own model says of a unit.
 ///
 ///     exposure = ⌈ 100 · Σ ⌈ badness · weight / range ⌉ ÷ Σ weight ⌉      in tenths, over the rows that apply
-public struct SystemdAssessment: Sendable {
-    public struct Finding: Sendable {
+public struct SystemdAssessment: Sendable, Equatable {
+    public struct Finding: Sendable, Equatable {
         public let row: SystemdRow
         /// 0 to the row's range; nil where the row does not apply.
         public let badness: Int?
+
+        public static func == (left: Finding, right: Finding) -> Bool { left.row.id == right.row.id && left.badness == right.badness }
     }
 
     public let findings: [Finding]

@@ -7,7 +7,7 @@ extension UnitSettings {
     public func subject(_ target: String) throws(ExposureError) -> Subject {
         let table = try SyscallTable.current()
         let bounding = CapabilitySet(rawValue: boundingSet & CapabilitySet.all.rawValue)
-        let uid: UInt32 = runsPrivileged ? 0 : UInt32(user) ?? 65534
+        let uid: UInt32 = runsPrivileged ? 0 : UInt32(user) ?? Subject.somebody
         let payload = PayloadUser(
             uid: uid, gid: uid, additionalGids: supplementaryGroups.indices.map { UInt32(1000 + $0) }, umask: umask)
         let ambient = CapabilitySet(rawValue: ambientSet & CapabilitySet.all.rawValue).intersection(bounding)
@@ -24,7 +24,9 @@ extension UnitSettings {
             readonlyPaths: readOnly, devices: DeviceNode.defaults, deviceRules: [DeviceRule(allows: devicePolicy == .auto, kind: .all)],
             limits: bounds,
             sysctls: [:], network: reach, networkNamespaceInside: false, logs: .rotated(maxBytes: 1 << 30, maxFiles: 4))
-        return Subject(name: target, source: .systemd, confinement: confinement, unknown: unknown)
+        var subject = Subject(name: target, source: .systemd, confinement: confinement, unknown: unknown)
+        subject.systemd = try SystemdAssessment(self)
+        return subject
     }
 
     /// Where a filter can only be loaded without privileges (systemd.exec(5), NoNewPrivileges=).

@@ -57,10 +57,12 @@ public struct UnitSettings: Sendable, Equatable {
     }
 
     /// Reads a unit and its drop-ins, in the order in which they apply.
-    public init(name: String, files: [UnitFile]) throws(ExposureError) {
+    public init(name: String, files: [UnitFile]) throws(ExposureError) { try self.init(name: name, assignments: files.flatMap(\.assignments)) }
+
+    init(name: String, assignments: [UnitFile.Assignment]) throws(ExposureError) {
         self.name = name
         let groups = try SystemdSyscalls.current()
-        for assignment in files.flatMap(\.assignments) {
+        for assignment in assignments {
             if assignment.section == "Unit", assignment.key == "DefaultDependencies" {
                 if let value = Self.boolean(assignment.value) { flags["DefaultDependencies"] = value }
             }

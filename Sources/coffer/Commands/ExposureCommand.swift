@@ -17,7 +17,8 @@ struct ExposureCommand: ParsableCommand {
               podman:NAME, podman:all Podman's containers
               pid:N                   a process that runs
               x.service               a systemd unit, by name or file
-              FILE                    docker or podman inspect output, compose.yaml, Kubernetes YAML, config.json, a Dockerfile; - is standard input
+              FILE                    docker or podman inspect output, compose.yaml, Kubernetes YAML, config.json, a Dockerfile,
+                                      what systemctl show prints; - is standard input
               DIRECTORY               an OCI bundle
             """)
 
@@ -49,8 +50,8 @@ struct ExposureCommand: ParsableCommand {
         if !reports.isEmpty || format != .table { Terminal.write(format.render(reports, version: cofferVersion), to: 1) }
         try Invocation.finish(failures)
         guard let max else { return }
-        let above = reports.filter { Double($0.tenths) / 10 > max }
-        for report in above { Invocation.tell(["\(report.target) is at \(report.figure), above \(max)"]) }
+        let above = reports.filter { Double($0.worstTenths) / 10 > max }
+        for report in above { Invocation.tell(["\(report.target) is at \(Double(report.worstTenths) / 10), above \(max)"]) }
         if !above.isEmpty { throw ContainedExit(code: 1) }
     }
 }

@@ -41,9 +41,9 @@ def _remove_groups(*names):
 
 
 class Podman:
-    """podman as the world's user."""
+    """podman as the world's user, with Coffer's runtime unless another is named."""
 
-    def __init__(self, t):
+    def __init__(self, t, runtime=None):
         _need("podman", "conmon")
         self.t = t
         # Short: podman refuses a run root of more than 50 characters.
@@ -52,7 +52,7 @@ class Podman:
         t.cleanups.append(lambda: shutil.rmtree(self.directory, ignore_errors=True))
         storage = ["--root", self.directory / "storage", "--runroot", self.directory / "run", "--tmpdir", self.directory / "tmp"]
         self.words = ["podman", *storage, "--storage-driver", "vfs", "--events-backend", "file", "--cgroup-manager", "cgroupfs",
-                      "--runtime", t.world.runtime]
+                      "--runtime", runtime or t.world.runtime]
         # The image's files belong to subordinate IDs: only podman's own namespace may remove them.
         t.cleanups.append(self._end)
         self("import", _image(t), IMAGE)
@@ -60,6 +60,18 @@ class Podman:
     def __call__(self, *words, **options):
         # The machine's own registries and seccomp profile, nobody's own configuration.
         return self.t.command(*self.words, *words, **options)
+
+    def environment(self):
+        """What makes a plain `podman` see these containers."""
+        files = {
+            "storage.conf": f'[storage]\ndriver = "vfs"\ngraphroot = "{self.directory}/storage"\nrunroot = "{self.directory}/run"\n'
+                            f'rootless_storage_path = "{self.directory}/storage"\n',
+            "containers.conf": f'[engine]\ntmp_dir = "{self.directory}/tmp"\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n',
+        }
+        for name, text in files.items():
+            (self.directory / name).write_text(text)
+            self.t.world.own(self.directory / name)
+        return {"CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"), "CONTAINERS_CONF": str(self.directory / "containers.conf")}
 
     def _end(self):
         self("rm", "--force", "--all", "--time", "0")
@@ -69,17 +81,17 @@ class Podman:
 
 
 class Docker:
-    """A dockerd of the test's own, in a network namespace of its own, and the docker command."""
+    """A dockerd of the test's own, in a network namespace of its own, and the docker command; with Coffer's runtime unless another is named."""
 
-    def __init__(self, t):
+    def __init__(self, t, runtime="coffer", bridge=False):
         _need("dockerd", "containerd", "docker", "unshare")
         self.t = t
         self.directory = t.directory()
         self.socket = f"unix://{self.directory}/socket"
         log = open(self.directory / "log", "wb")  # pylint: disable=consider-using-with
         daemon = ["dockerd", "--data-root", self.directory / "data", "--exec-root", self.directory / "exec", "--pidfile", self.directory / "pid",
-                  "-H", self.socket, "--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs",
-                  "--exec-opt", "native.cgroupdriver=cgroupfs", "--add-runtime", f"coffer={t.world.runtime}", "--default-runtime", "coffer"]
+                  "-H", self.socket, *([] if bridge else ["--bridge", "none"]), "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs",
+                  "--exec-opt", "native.cgroupdriver=cgroupfs", "--add-runtime", f"coffer={t.world.runtime}", "--default-runtime", runtime]
         self.process = t.world.popen(
             ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *daemon],
             stdout=log, stderr=log, environment={"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
