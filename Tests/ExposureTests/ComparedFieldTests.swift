@@ -27,7 +27,8 @@ import Testing
 
     /// Each of them is a finding, and the second score has the kernel's answer.
     static let changes: [(field: String, change: @Sendable (inout Subject) -> Void)] = [
-        ("user", { $0.confinement.user.uid = 7 }), ("group", { $0.confinement.user.gid = 7 }), ("groups", { $0.confinement.user.additionalGids = [27] }),
+        ("user", { $0.confinement.user.uid = 7 }), ("group", { $0.confinement.user.gid = 7 }),
+        ("groups", { $0.confinement.user.additionalGids = [27] }),
         ("umask", { $0.confinement.user.umask = 0 }),
         (
             "rootOutside",
@@ -39,8 +40,10 @@ import Testing
         ("namespaces.pid", { $0.confinement.namespaces.pid = .host }), ("namespaces.mount", { $0.confinement.namespaces.mount = .host }),
         ("namespaces.ipc", { $0.confinement.namespaces.ipc = .host }), ("namespaces.uts", { $0.confinement.namespaces.uts = .host }),
         ("namespaces.cgroup", { $0.confinement.namespaces.cgroup = .host }), ("namespaces.time", { $0.confinement.namespaces.time = .own }),
-        ("capabilities.bounding", { $0.confinement.capabilities.bounding = .all }), ("capabilities.ambient", { $0.confinement.capabilities.ambient = .all }),
-        ("capabilities.effective", { $0.confinement.capabilities.effective = [] }), ("capabilities.permitted", { $0.confinement.capabilities.permitted = [] }),
+        ("capabilities.bounding", { $0.confinement.capabilities.bounding = .all }),
+        ("capabilities.ambient", { $0.confinement.capabilities.ambient = .all }),
+        ("capabilities.effective", { $0.confinement.capabilities.effective = [] }),
+        ("capabilities.permitted", { $0.confinement.capabilities.permitted = [] }),
         ("capabilities.inheritable", { $0.confinement.capabilities.inheritable = .all }),
         ("noNewPrivileges", { $0.confinement.noNewPrivileges = true }), ("syscalls", { $0.confinement.syscalls = .unconfined }),
         ("appArmor", { $0.confinement.appArmor = .inherited }),
@@ -52,8 +55,10 @@ import Testing
         ("deviceRules", { $0.confinement.deviceRules = [DeviceRule(allows: true, kind: .all)] }),
         ("limits.pids", { $0.confinement.limits.pids = .at(7) }), ("limits.memory", { $0.confinement.limits.memory = .at(7) }),
         ("limits.memoryAndSwap", { $0.confinement.limits.memoryAndSwap = .at(7) }),
-        ("limits.memoryReservation", { $0.confinement.limits.memoryReservation = .at(7) }), ("limits.cpuShares", { $0.confinement.limits.cpuShares = 2 }),
-        ("limits.cpuQuota", { $0.confinement.limits.cpuQuota = .at(7) }), ("limits.oomScoreAdjustment", { $0.confinement.limits.oomScoreAdjustment = 7 }),
+        ("limits.memoryReservation", { $0.confinement.limits.memoryReservation = .at(7) }),
+        ("limits.cpuShares", { $0.confinement.limits.cpuShares = 2 }),
+        ("limits.cpuQuota", { $0.confinement.limits.cpuQuota = .at(7) }),
+        ("limits.oomScoreAdjustment", { $0.confinement.limits.oomScoreAdjustment = 7 }),
         ("network", { $0.confinement.network = .host }),
     ]
 

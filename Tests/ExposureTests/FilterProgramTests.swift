@@ -9,7 +9,12 @@ import Testing
     private typealias Words = (code: UInt16, jt: UInt8, jf: UInt8, k: UInt32)
 
     private func bytes(_ instructions: [Words]) -> [UInt8] {
-        instructions.flatMap { [UInt8($0.code & 0xFF), UInt8($0.code >> 8), $0.jt, $0.jf] + (0..<4).map { shift in UInt8(truncatingIfNeeded: $0.k >> UInt32(8 * shift)) } }
+        var result: [UInt8] = []
+        for instruction in instructions {
+            result += [UInt8(instruction.code & 0xFF), UInt8(instruction.code >> 8), instruction.jt, instruction.jf]
+            for shift in 0..<4 { result.append(UInt8(truncatingIfNeeded: instruction.k >> UInt32(8 * shift))) }
+        }
+        return result
     }
 
     private let allow: Words = (0x06, 0, 0, 0x7FFF_0000)
@@ -33,11 +38,16 @@ import Testing
     /// Bytes by chance: refused or read, and whatever was read can be asked without end or harm.
     @Test func chanceIsBounded() {
         var dice = SystemRandomNumberGenerator()
-        let codes: [UInt16] = [0x20, 0x00, 0x01, 0x80, 0x81, 0x07, 0x87, 0x06, 0x16, 0x84, 0x60, 0x61, 0x02, 0x03, 0x04, 0x3C, 0x34, 0x64, 0x6C, 0x05, 0x15, 0x2D, 0x45]
+        let codes: [UInt16] = [
+            0x20, 0x00, 0x01, 0x80, 0x81, 0x07, 0x87, 0x06, 0x16, 0x84, 0x60, 0x61, 0x02, 0x03, 0x04, 0x3C, 0x34, 0x64, 0x6C, 0x05, 0x15, 0x2D, 0x45,
+        ]
         var read = 0
         for _ in 0..<3000 {
             var program: [Words] = (0..<Int.random(in: 1...40, using: &dice)).map { _ in
-                (codes.randomElement(using: &dice) ?? 0, UInt8.random(in: 0...3, using: &dice), UInt8.random(in: 0...3, using: &dice), UInt32.random(in: 0...20, using: &dice))
+                (
+                    codes.randomElement(using: &dice) ?? 0, UInt8.random(in: 0...3, using: &dice), UInt8.random(in: 0...3, using: &dice),
+                    UInt32.random(in: 0...20, using: &dice)
+                )
             }
             program.append(allow)
             guard let filter = try? FilterProgram(bytes(program)) else { continue }
@@ -67,7 +77,9 @@ import Testing
         let filters = LoadedFilters([all, notOne])
         #expect(filters.mayReach(call(0)) && !filters.mayReach(call(1)))
         #expect(LoadedFilters([all]).letsForeignIn)
-        for answer: UInt32 in [0x8000_0000, 0, 0x0003_0000, 0x0005_0026] { #expect(!(try FilterProgram(bytes([(0x06, 0, 0, answer)])).mayReach(call(0)))) }
+        for answer: UInt32 in [0x8000_0000, 0, 0x0003_0000, 0x0005_0026] {
+            #expect(!(try FilterProgram(bytes([(0x06, 0, 0, answer)])).mayReach(call(0))))
+        }
         for answer: UInt32 in [0x7FC0_0000, 0x7FF0_0000, 0x7FFC_0000] { #expect(try FilterProgram(bytes([(0x06, 0, 0, answer)])).mayReach(call(0))) }
     }
 

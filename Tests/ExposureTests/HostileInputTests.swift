@@ -42,9 +42,11 @@ import Testing
         """
 
     private static let wrong: [JSONValue] = [
-        .null, true, false, "", "\u{0}", "host", "../../etc", "1e309", "nan", "-1", "18446744073709551615", "999999999999g", ":", "=", "/", "[]", "%n",
+        .null, true, false, "", "\u{0}", "host", "../../etc", "1e309", "nan", "-1", "18446744073709551615", "999999999999g", ":", "=", "/", "[]",
+        "%n",
         "\u{202E}\u{1B}[31m<script>", .array([]), .object([:]), .array([.null]), .object(["a": 1]), .array([.array([.array([])])]),
-        .number(.signed(-1)), .number(.signed(.min)), .number(.signed(.max)), .number(.unsigned(.max)), .string(String(repeating: "a", count: 70_000)),
+        .number(.signed(-1)), .number(.signed(.min)), .number(.signed(.max)), .number(.unsigned(.max)),
+        .string(String(repeating: "a", count: 70_000)),
     ]
 
     /// Every document that has one value replaced: by its path.
@@ -72,17 +74,17 @@ import Testing
         return found
     }
 
-    private func check(_ text: String, _ read: (JSONValue) throws(ExposureError) -> [Subject]) throws {
+    private func check(_ text: String, _ read: (JSONValue) throws -> [Subject]) throws {
         var scorer = try ExposureScore()
         var (refused, scored) = (0, 0)
         for mutant in Self.mutants(try JSONParser().parse(Array(text.utf8))) {
-            do throws(ExposureError) {
+            do {
                 for subject in try read(mutant) {
                     let report = scorer.report(subject)
                     #expect((0...10).contains(report.score))
                     scored += 1
                 }
-            } catch {
+            } catch let error as ExposureError {
                 #expect(error.message.count > 10 && !error.message.contains("Optional("), "\(error.message.prefix(200))")
                 refused += 1
             }
@@ -92,24 +94,26 @@ import Testing
 
     @Test func inspectOutput() throws {
         var reader = try InspectReader()
-        try check(Self.inspected) { document throws(ExposureError) in try reader.subjects(document) }
+        try check(Self.inspected) { document in try reader.subjects(document) }
     }
 
     @Test func composeFiles() throws {
         var reader = try ComposeReader { _ throws(ExposureError) in throw ExposureError("there is no such profile") }
-        try check(Self.composed) { document throws(ExposureError) in try reader.subjects(document, file: "x") }
+        try check(Self.composed) { document in try reader.subjects(document, file: "x") }
     }
 
     @Test func pods() throws {
         var reader = try KubernetesReader()
-        try check(Self.pod) { document throws(ExposureError) in try reader.subjects(document) }
+        try check(Self.pod) { document in try reader.subjects(document) }
     }
 
     /// Whatever stands in names, images, paths, options and labels stays text in every form of the report.
     @Test func namesStayNames() throws {
         let evil = "</script><img src=x onerror=alert(1)>\"'&\u{202E}\u{1B}]0;x\u{7}\n\u{9B}31m"
         let subject = try docker(
-            host: ["CapAdd": ["SYS_ADMIN"], "Runtime": .string(evil), "NetworkMode": "host", "Devices": [["PathInContainer": .string("/dev/" + evil)]]],
+            host: [
+                "CapAdd": ["SYS_ADMIN"], "Runtime": .string(evil), "NetworkMode": "host", "Devices": [["PathInContainer": .string("/dev/" + evil)]],
+            ],
             config: ["Image": .string(evil), "User": .string(evil), "Labels": [evil: .string(evil)]], mounts: [bind("/etc/" + evil, "/" + evil)],
             more: ["Name": .string("/" + evil)])
         var scorer = try ExposureScore()
@@ -135,21 +139,37 @@ import Testing
 
     /// Dockerfiles by their lines, units by theirs.
     @Test func textsByChance() throws {
-        let words = ["FROM", "USER", "VOLUME", "\\", "\n", "a", "AS", "$x", "#", "\"", "[", "%i", "=", "[Service]", "User=", "SystemCallFilter=~", "\u{FEFF}", "@", ":"]
+        let words = [
+            "FROM", "USER", "VOLUME", "\\", "\n", "a", "AS", "$x", "#", "\"", "[", "%i", "=", "[Service]", "User=", "SystemCallFilter=~", "\u{FEFF}",
+            "@", ":",
+        ]
         var dice = SystemRandomNumberGenerator()
+        for _ in 0..<500 {
+            let chosen = (0..<Int.random(in: 0...30, using: &dice)).map { _ in words.randomElement(using: &dice) ?? "" }
+            let text = chosen.joined(separator: Bool.random(using: &dice) ? " " : "")
+            try scoredOrRefused(text, Self.dockerfile)
+            try scoredOrRefused(text, Self.unit)
+            try scoredOrRefused("Id=a.service\nLoadState=loaded\n" + text, Self.shown)
+        }
+    }
+
+    private static func dockerfile(_ bytes: [UInt8]) throws -> [Subject] {
+        var reader = try DockerfileReader()
+        return [try reader.subject(bytes, name: "Dockerfile")]
+    }
+
+    private static func unit(_ bytes: [UInt8]) throws -> [Subject] {
+        [try UnitSettings(name: "a@b.service", files: [try UnitFile(bytes, name: "a")]).subject("a")]
+    }
+
+    private static func shown(_ bytes: [UInt8]) throws -> [Subject] { try ShownUnits.subjects(bytes, name: "a") }
+
+    private func scoredOrRefused(_ text: String, _ read: ([UInt8]) throws -> [Subject]) throws {
         var scorer = try ExposureScore()
-        var files = try DockerfileReader()
-        for _ in 0..<2000 {
-            let text = (0..<Int.random(in: 0...30, using: &dice)).map { _ in words.randomElement(using: &dice) ?? "" }.joined(separator: Bool.random() ? " " : "")
-            for read in [
-                { () throws(ExposureError) in try files.subject(Array(text.utf8), name: "Dockerfile") },
-                { () throws(ExposureError) in try UnitSettings(name: "a@b.service", files: [try UnitFile(Array(text.utf8), name: "a")]).subject("a") },
-                { () throws(ExposureError) in try ShownUnits.subjects(Array(("Id=a.service\nLoadState=loaded\n" + text).utf8), name: "a")[0] },
-            ] {
-                do throws(ExposureError) {
-                    #expect((0...10).contains(scorer.report(try read()).score))
-                } catch { #expect(error.message.count > 10) }
-            }
+        do {
+            for subject in try read(Array(text.utf8)) { #expect((0...10).contains(scorer.report(subject).score)) }
+        } catch let error as ExposureError {
+            #expect(error.message.count > 10)
         }
     }
 }

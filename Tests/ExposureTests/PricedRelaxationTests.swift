@@ -62,7 +62,7 @@ import Testing
         "cgroup-host": Case { $0.cgroup = .host },
         "joined": Case { $0.pid = .at(path: "/proc/7/ns/pid") },
         "network-host": Case { $0.network = .host },
-        "network-outbound": Case(before: { $0.level = .strict }) { $0.network = .outbound },
+        "network-outbound": Case(before: { $0.level = .strict }, change: { $0.network = .outbound }),
         "network-inside": Case { $0.capabilitiesAdded = ["NET_ADMIN"] },
         "port-public": Case { $0.ports = [port("0.0.0.0")] },
         "pids-unlimited": Case { $0.pidsLimit = -1 },

@@ -62,7 +62,9 @@ import Testing
     }
 
     @Test func severalUnitsAndOthers() throws {
-        let two = Self.shown + "\n\nId=x.socket\nLoadState=loaded\n\nId=open.service\nLoadState=loaded\nRestrictNamespaces=no\nSystemCallFilter=~\nRestrictAddressFamilies=~\n"
+        let two =
+            Self.shown
+            + "\n\nId=x.socket\nLoadState=loaded\n\nId=open.service\nLoadState=loaded\nRestrictNamespaces=no\nSystemCallFilter=~\nRestrictAddressFamilies=~\n"
         let subjects = try ShownUnits.subjects(Array(two.utf8), name: "-")
         #expect(subjects.map(\.name) == ["web.service", "open.service"])
         // Lists of nothing are no lists.

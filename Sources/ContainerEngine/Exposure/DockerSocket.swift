@@ -42,8 +42,10 @@ struct DockerSocket {
 
     private func unreachable(_ error: KernelError) -> EngineError {
         switch error.errno {
-        case ENOENT: EngineError("there is no Docker at \(path)", remedy: "start dockerd, or name its socket in DOCKER_HOST=unix://PATH", code: .failure)
-        case EACCES, EPERM: EngineError("you may not talk to Docker at \(path)", remedy: "run this as root or as a member of the socket's group", code: .failure)
+        case ENOENT:
+            EngineError("there is no Docker at \(path)", remedy: "start dockerd, or name its socket in DOCKER_HOST=unix://PATH", code: .failure)
+        case EACCES, EPERM:
+            EngineError("you may not talk to Docker at \(path)", remedy: "run this as root or as a member of the socket's group", code: .failure)
         case ECONNREFUSED: EngineError("nobody answers at \(path)", remedy: "start dockerd", code: .failure)
         case EAGAIN, ETIMEDOUT: EngineError("Docker at \(path) did not answer within \(Self.seconds) seconds", code: .failure)
         case EFBIG: EngineError("Docker's answer is longer than \(Self.maximumAnswer >> 20) MiB", code: .failure)

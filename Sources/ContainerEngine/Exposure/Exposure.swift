@@ -187,7 +187,8 @@ public struct ExposureTargets {
         }
         if found.isEmpty {
             throw EngineError(
-                "\(name) holds no container", remedy: "it can be inspect output, a compose file, a Pod or workload, config.json, a Dockerfile or what systemctl show prints",
+                "\(name) holds no container",
+                remedy: "it can be inspect output, a compose file, a Pod or workload, config.json, a Dockerfile or what systemctl show prints",
                 code: .failure)
         }
         return found

@@ -3,6 +3,7 @@ import Exposure
 import Glibc
 import LinuxKernel
 import OCISpec
+import TextSearch
 
 // LinuxKernel has types of the same names for the calls; here the model's are meant.
 import struct Confinement.DeviceRule
@@ -87,7 +88,8 @@ extension ProcessSource {
     func processLimits() -> [RuntimeSpec.ResourceLimit] {
         let names = [
             "Max cpu time": "CPU", "Max file size": "FSIZE", "Max data size": "DATA", "Max stack size": "STACK", "Max core file size": "CORE",
-            "Max resident set": "RSS", "Max processes": "NPROC", "Max open files": "NOFILE", "Max locked memory": "MEMLOCK", "Max address space": "AS",
+            "Max resident set": "RSS", "Max processes": "NPROC", "Max open files": "NOFILE", "Max locked memory": "MEMLOCK",
+            "Max address space": "AS",
             "Max file locks": "LOCKS", "Max pending signals": "SIGPENDING", "Max msgqueue size": "MSGQUEUE", "Max nice priority": "NICE",
             "Max realtime priority": "RTPRIO", "Max realtime timeout": "RTTIME",
         ]

@@ -3,6 +3,7 @@ import Exposure
 import Glibc
 import LinuxKernel
 import OCISpec
+import TextSearch
 
 // LinuxKernel has types of the same names for the calls; here the model's are meant.
 import struct Confinement.DeviceRule
@@ -124,7 +125,6 @@ extension ProcessSource {
     }
 }
 
-
 extension ProcessSource {
     private static let maximumNodes = 1000
 
@@ -154,7 +154,9 @@ extension ProcessSource {
             var status = stat()
             guard fstatat(raw, entry.name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
             let kind = status.st_mode & S_IFMT
-            if kind == S_IFDIR, depth < 2, !["/dev/pts", "/dev/shm", "/dev/mqueue"].contains(path) { try add(path, root, depth: depth + 1, to: &found) }
+            if kind == S_IFDIR, depth < 2, !["/dev/pts", "/dev/shm", "/dev/mqueue"].contains(path) {
+                try add(path, root, depth: depth + 1, to: &found)
+            }
             guard kind == S_IFCHR || kind == S_IFBLK, !known.contains(path) else { continue }
             if found.count == maximumNodes { throw KernelError(call: "readdir", errno: E2BIG) }
             found.append(

@@ -70,7 +70,8 @@ struct ProcessSource {
             appArmor: isSELinux || profile.isEmpty || profile == "unconfined" ? .inherited : .profile(profile),
             seLinux: isSELinux ? .labels(process: profile, mounts: "") : .inherited, landlock: .off, mountsLocked: false,
             rootReadOnly: mounts.rootReadOnly, mounts: mounts.list, maskedPaths: mounts.masked, readonlyPaths: mounts.readOnly,
-            devices: nodes(isHost: namespaces.mount == .host, rules), deviceRules: rules, limits: limits, sysctls: [:], network: network(), networkNamespaceInside: false,
+            devices: nodes(isHost: namespaces.mount == .host, rules), deviceRules: rules, limits: limits, sysctls: [:], network: network(),
+            networkNamespaceInside: false,
             logs: .rotated(maxBytes: 1 << 30, maxFiles: 1))
         var subject = Subject(name: name, source: .process, confinement: confinement, engineUser: .root, provenance: .none, unknown: unknown)
         subject.loadedFilters = filters
@@ -137,7 +138,9 @@ struct ProcessSource {
             else { return nil }
             return own == host ? .host : .own
         }
-        let all = ["pid", "mnt", "ipc", "uts", "cgroup", "time"].map(scope)
+        var all = ["pid", "mnt", "ipc", "uts", "cgroup", "time"].map(scope)
+        // In a namespace of its own, and yet with the host's /proc: it sees whom the host sees.
+        if let seen = Self.link("/proc/\(pid)/root/proc/1/ns/pid"), seen == Self.link("/proc/1/ns/pid") { all[0] = .host }
         if all.contains(nil) { unknown[.namespaces] = "its namespaces may not be looked at" }
         return Namespaces(
             pid: all[0] ?? .host, mount: all[1] ?? .host, ipc: all[2] ?? .host, uts: all[3] ?? .host, cgroup: all[4] ?? .host, time: all[5] ?? .host)

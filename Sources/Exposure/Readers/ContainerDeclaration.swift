@@ -139,7 +139,8 @@ struct ContainerDeclaration {
             return UInt32(text) ?? other
         }
         let uid = number(parts.first, other: Subject.somebody)
-        let gid = parts.count == 2 ? number(parts[1], other: Subject.somebody) : (uid == 0 ? 0 : UInt32(parts.first ?? "") == nil ? Subject.somebody : 0)
+        let gid =
+            parts.count == 2 ? number(parts[1], other: Subject.somebody) : (uid == 0 ? 0 : UInt32(parts.first ?? "") == nil ? Subject.somebody : 0)
         return PayloadUser(uid: uid, gid: gid, additionalGids: groups.prefix(64).enumerated().map { UInt32($1) ?? UInt32(Self.namedGroup + $0) })
     }
 

@@ -4,7 +4,8 @@ import OCISpec
 extension ComparedField {
     /// What engines bring along themselves, and name nowhere.
     private static let generated: Set<String> = [
-        "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/run/secrets", "/.dockerenv", "/dev/init", "/dev/pts", "/dev/mqueue",
+        "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/run/secrets", "/.dockerenv", "/dev/init", "/dev/pts",
+        "/dev/mqueue",
         "/dev/console", "/sbin/docker-init", "/catatonit", "/run/podman-init", "/proc", "/dev", "/sys", "/dev/shm", "/sys/fs/cgroup",
     ]
 
@@ -33,7 +34,9 @@ extension ComparedField {
             }
         }
         for (destination, mount) in present.sorted(by: { $0.key < $1.key }) where mount.isBind && wished[destination] == nil {
-            if generated.contains(destination) || destination.hasPrefix("/dev/") || isGenerated(mount) || isPart(mount, of: wished.values) { continue }
+            if generated.contains(destination) || destination.hasPrefix("/dev/") || isGenerated(mount) || isPart(mount, of: wished.values) {
+                continue
+            }
             found += word("mount \(destination)", "none", "\(real(mount.source)), \(access(mount))")
         }
         return found

@@ -41,7 +41,9 @@ struct ComparedField {
                     subject.engineUser = live.engineUser
                 }),
             shown("namespaces", .namespaces, \.namespaces, namespaces), shown("capabilities", .capabilities, \.capabilities, capabilities),
-            shown("noNewPrivileges", .privileges, \.noNewPrivileges) { word("noNewPrivileges", "\($0.wish.noNewPrivileges)", "\($0.truth.noNewPrivileges)") },
+            shown("noNewPrivileges", .privileges, \.noNewPrivileges) {
+                word("noNewPrivileges", "\($0.wish.noNewPrivileges)", "\($0.truth.noNewPrivileges)")
+            },
             ComparedField(
                 name: "syscalls",
                 sight: .shown(.syscalls, differences: syscalls) { subject, live in
@@ -112,7 +114,9 @@ extension ComparedField {
         if !missing.isEmpty { found += word("groups", list(missing.map { "\($0)" }), "absent") }
         let more = applied.subtracting(asked)
         // A name in GroupAdd, and the user's line of the image's /etc/group, are nowhere in what the engine tells.
-        if !more.isEmpty { found += word("groups", "none", list(more.map { "\($0)" }), note: "groups of the image's own /etc/group, or added by name") }
+        if !more.isEmpty {
+            found += word("groups", "none", list(more.map { "\($0)" }), note: "groups of the image's own /etc/group, or added by name")
+        }
         return found + word("umask", octal(wish.umask), octal(truth.umask))
     }
 
@@ -156,6 +160,12 @@ extension ComparedField {
         var notes: [String] = []
         if !more.isEmpty { notes.append("let in all the same: \(list(more.sorted()))") }
         if !less.isEmpty { notes.append("refused all the same, by an older profile or an older libseccomp: \(list(less.sorted()))") }
+        // With some arguments a call is another one.
+        let (families, wishedFamilies) = (sides.liveCalls.rareFamilies, sides.askedCalls.rareFamilies)
+        if families != wishedFamilies { notes.append("\(families) rare socket families instead of \(wishedFamilies)") }
+        if sides.liveCalls.makesUserNamespaces != sides.askedCalls.makesUserNamespaces {
+            notes.append(sides.liveCalls.makesUserNamespaces ? "user namespaces can be made" : "no user namespace can be made")
+        }
         if notes.isEmpty { return [] }
         return [Difference(field: "syscalls", asked: "\(asked.count)", applied: "\(applied.count)", note: notes.joined(separator: "; "))]
     }

@@ -22,9 +22,19 @@ extension ReportFormat {
 
 /// Reports for people at a terminal. Names come from images and strangers: what a terminal would obey is made visible.
 enum ReportText {
+    /// As text that a terminal shows and does not obey. Marks that turn the direction of a line would make a name look like another.
+    private static func printable(_ text: String) -> String {
+        var result = String.UnicodeScalarView()
+        for scalar in HumanUnits.printable(text).unicodeScalars {
+            let turns = (0x202A...0x202E).contains(scalar.value) || (0x2066...0x2069).contains(scalar.value)
+            result.append(turns ? "\u{FFFD}" : scalar)
+        }
+        return String(result)
+    }
+
     /// One line for a target.
     static func line(_ report: ExposureReport) -> String {
-        var text = "\(HumanUnits.printable(report.target))  \(report.figure) \(report.band.rawValue)"
+        var text = "\(printable(report.target))  \(report.figure) \(report.band.rawValue)"
         if let systemd = report.systemd { text += "  (systemd's own model: \(systemd.figure) \(systemd.band.rawValue))" }
         if let applied = report.applied { text += "  (as the kernel has it: \(applied.figure))" }
         if let proof = report.proof {
@@ -32,8 +42,8 @@ enum ReportText {
             text += "  (proven on \(proof.date): \(tenths / 10).\(tenths % 10))"
         }
         if let worst = report.worst {
-            text += "   worst: \(HumanUnits.printable(worst.text)) (+\(points(worst.points)))"
-            if !worst.remedy.isEmpty { text += "   mend: \(HumanUnits.printable(worst.remedy))" }
+            text += "   worst: \(printable(worst.text)) (+\(points(worst.points)))"
+            if !worst.remedy.isEmpty { text += "   mend: \(printable(worst.remedy))" }
         }
         return text
     }
@@ -49,13 +59,14 @@ enum ReportText {
         var rows = [["POINTS", "FACTOR", "WHY", "MEND"]]
         for factor in open {
             let why = factor.unknown.isEmpty ? factor.text : "unknown (\(factor.unknown)), counted as the worst"
-            rows.append(["+" + points(factor.points), factor.id, why, factor.remedy].map { HumanUnits.printable($0) })
+            rows.append(["+" + points(factor.points), factor.id, why, factor.remedy].map(printable))
         }
         let closed = report.factors.count - open.count
         let table = open.isEmpty ? "" : "\n" + Table.layOut(rows)
         let differences =
-            (report.applied?.differences ?? []).map(\.words) + (report.proof?.reachable ?? []).map { "asked to be closed, proven to be reachable: \($0)" }
-        let told = differences.isEmpty ? "" : "\n" + differences.map { HumanUnits.printable($0) + "\n" }.joined()
+            (report.applied?.differences ?? []).map(\.words)
+            + (report.proof?.reachable ?? []).map { "asked to be closed, proven to be reachable: \($0)" }
+        let told = differences.isEmpty ? "" : "\n" + differences.map { printable($0) + "\n" }.joined()
         return line(report) + "\n" + table + told + "\n\(open.count) of \(report.factors.count) factors are open, \(closed) are closed\n"
     }
 
@@ -70,10 +81,13 @@ enum ReportText {
             let isProcess = report.source == .process
             let figures =
                 hasMore
-                ? [isProcess ? "-" : report.figure, isProcess ? report.figure : report.applied?.figure ?? "-", report.provenTenths.map(ExposureReport.figure) ?? "-"]
+                ? [
+                    isProcess ? "-" : report.figure, isProcess ? report.figure : report.applied?.figure ?? "-",
+                    report.provenTenths.map(ExposureReport.figure) ?? "-",
+                ]
                 : [report.figure]
             let row = [report.target] + figures + [Band(tenths: report.worstTenths).rawValue, worst, report.worst?.remedy ?? ""]
-            rows.append(row.map { HumanUnits.printable($0) })
+            rows.append(row.map(printable))
         }
         return Table.layOut(rows)
     }

@@ -14,7 +14,9 @@ public struct SyscallTable: Sendable {
         }
         var numbers: [String: UInt32] = [:]
         for entry in document[architecture.rawValue]?.object ?? [:] {
-            guard let number = entry.value.int64.flatMap({ UInt32(exactly: $0) }) else { throw ExposureError("syscalls-linux.json has no number for \(entry.key)") }
+            guard let number = entry.value.int64.flatMap({ UInt32(exactly: $0) }) else {
+                throw ExposureError("syscalls-linux.json has no number for \(entry.key)")
+            }
             numbers[entry.key] = number
         }
         guard !numbers.isEmpty else { throw ExposureError("syscalls-linux.json has no table for \(architecture.rawValue)") }
