@@ -1,5 +1,6 @@
 import Confinement
 import OCISpec
+import StrictJSON
 import Testing
 
 @testable import Exposure
