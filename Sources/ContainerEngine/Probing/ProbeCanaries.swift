@@ -39,6 +39,8 @@ final class ProbeCanaries {
             facts.callerFile = TwinBuilder.callerFile
             let abstract = try Self.listener(AF_UNIX, Self.unixAddress("\0" + (facts.abstractSocket ?? "")))
             let named = try Self.listener(AF_UNIX, Self.unixAddress(Self.short(socket, below: path)))
+            // Whoever finds it may connect, as to the worst of those that it stands for.
+            try retrying("chmod", socket) { [socket] in chmod(socket, 0o666) }
             let local = try Self.listener(AF_INET, Self.internetAddress(IPAddress("127.0.0.1")))
             facts.endpoints.append(Endpoint(.loopback, address: "127.0.0.1", port: try Self.port(of: local)))
             var listeners = [abstract.rawValue, named.rawValue, local.rawValue]
