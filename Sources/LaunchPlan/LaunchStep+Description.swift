@@ -48,6 +48,7 @@ extension LaunchStep: CustomStringConvertible {
         case .personality(let value): return "personality \(hexadecimal(value))"
         case .scheduler(let step): return "scheduling policy \(step.policy)"
         case .ioPriority(let value): return "I/O class \(value >> 13), priority \(value & 0x1fff)"
+        case .memoryPolicy(let step): return "memory policy \(step.mode & 0xff)"
         case .workingDirectory(let path): return "working directory \(path)"
         case .identity(.numeric(let uid, let gid, let groups, _)):
             return "user \(uid), group \(gid)" + (groups.isEmpty ? "" : ", groups \(groups.map(String.init).joined(separator: ","))")

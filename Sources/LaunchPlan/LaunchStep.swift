@@ -22,7 +22,7 @@ public enum LaunchStep: Sendable, Equatable {
         case namespaces, identityMaps, controlGroup, network, layers
         case mountNamespace, timeOffsets, hostname, loopback, egressRules, systemControl, resourceLimit, oomScore, root, mount, device
         case console, mask, readOnlyPath, runtimeHooks, containerHooks, pivot, nestingLimit, lockedMounts, keyring
-        case personality, scheduler, ioPriority, workingDirectory
+        case personality, scheduler, ioPriority, memoryPolicy, workingDirectory
         case startHooks, identity, capabilities, noNewPrivileges, securityLabel, landlock, verification, systemCallFilter, execute
 
         public static func < (left: Kind, right: Kind) -> Bool { left.position < right.position }
@@ -66,6 +66,7 @@ public enum LaunchStep: Sendable, Equatable {
     case scheduler(SchedulerStep)
     /// ioprio_set(2)'s value: class and priority.
     case ioPriority(UInt16)
+    case memoryPolicy(MemoryPolicyStep)
     case workingDirectory(String)
     /// `startContainer`: after `start`, in the container, programs of the image.
     case startHooks([RuntimeSpec.Hook])
@@ -109,6 +110,7 @@ public enum LaunchStep: Sendable, Equatable {
         case .personality: .personality
         case .scheduler: .scheduler
         case .ioPriority: .ioPriority
+        case .memoryPolicy: .memoryPolicy
         case .workingDirectory: .workingDirectory
         case .startHooks: .startHooks
         case .identity: .identity
@@ -210,6 +212,18 @@ public struct SchedulerStep: Sendable, Equatable {
         self.runtime = runtime
         self.deadline = deadline
         self.period = period
+    }
+}
+
+/// set_mempolicy(2)'s parameters.
+public struct MemoryPolicyStep: Sendable, Equatable {
+    /// MPOL_* and its flags MPOL_F_*.
+    public var mode: Int32
+    /// Node numbers as bits, 64 a word; empty for none.
+    public var nodes: [UInt64]
+    public init(mode: Int32, nodes: [UInt64]) {
+        self.mode = mode
+        self.nodes = nodes
     }
 }
 

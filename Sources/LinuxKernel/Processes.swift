@@ -156,7 +156,8 @@ public enum Processes {
         let fields = String(decoding: bytes[(end + 1)...], as: UTF8.self).split(separator: " ")
         guard fields.count > 19, let ticks = UInt64(fields[19]) else { return nil }
         return ProcessEntry(
-            name: String(decoding: bytes[(start + 1)..<end], as: UTF8.self), startTicks: ticks, hasEnded: fields[0] == "Z" || fields[0] == "X")
+            name: String(decoding: bytes[(start + 1)..<end], as: UTF8.self), startTicks: ticks, hasEnded: fields[0] == "Z" || fields[0] == "X",
+            isExiting: (UInt64(fields[6]) ?? 0) & 4 != 0)
     }
 }
 
@@ -168,6 +169,8 @@ public struct ProcessEntry: Sendable, Equatable {
     public let startTicks: UInt64
     /// A zombie: nobody has waited for it yet.
     public let hasEnded: Bool
+    /// On its way to being one, and never back in its program (PF_EXITING, linux/sched.h).
+    public let isExiting: Bool
 }
 
 extension ProcessEnd {

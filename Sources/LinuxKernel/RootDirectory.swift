@@ -83,7 +83,11 @@ public struct RootDirectory: ~Copyable, Sendable {
     }
 
     /// An O_PATH descriptor of the file at `path`, made empty where it is missing, to be a mount point for a file.
-    public borrowing func makeFile(_ path: String) throws(KernelError) -> FileDescriptor {
+    ///
+    /// A link that leads nowhere stands for its target, which is made as if it had been named: looked up in this root, component by component.
+    public borrowing func makeFile(_ path: String) throws(KernelError) -> FileDescriptor { try makeFile(path, followingAtMost: 40) }
+
+    private borrowing func makeFile(_ path: String, followingAtMost links: Int) throws(KernelError) -> FileDescriptor {
         do {
             return try open(path, Self.pathOnly)
         } catch  where error.errno == ENOENT {
@@ -93,12 +97,28 @@ public struct RootDirectory: ~Copyable, Sendable {
         guard let name = components.last.map(String.init), name != ".." else {
             throw KernelError(call: "openat", errno: EINVAL, subject: path)
         }
-        let parent = try makeDirectories("/" + components.dropLast().joined(separator: "/"))
+        let directory = "/" + components.dropLast().joined(separator: "/")
+        let parent = try makeDirectories(directory)
         let raw = parent.rawValue
+        if let target = try Self.linkTarget(name, in: raw) {
+            if links == 0 { throw KernelError(call: "openat", errno: ELOOP, subject: path) }
+            return try makeFile(target.hasPrefix("/") ? target : "\(directory)/\(target)", followingAtMost: links - 1)
+        }
         let made = FileDescriptor(
             owning: try retrying("openat", path) { openat(raw, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644) })
         try made.close()
         return FileDescriptor(owning: try retrying("openat", path) { openat(raw, name, Self.pathOnly | O_NOFOLLOW | O_CLOEXEC) })
+    }
+
+    /// What a link says, or nil for anything else and for nothing.
+    private static func linkTarget(_ name: String, in directory: Int32) throws(KernelError) -> String? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlinkat(directory, name, &buffer, 4095)
+        if length < 0 {
+            if errno == EINVAL || errno == ENOENT { return nil }
+            throw .last("readlinkat", name)
+        }
+        return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// Whether a path exists and whether it is a directory; nil when it does not exist.

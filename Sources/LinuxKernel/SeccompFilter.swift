@@ -76,9 +76,11 @@ public struct SeccompFilter: Sendable, Equatable {
     /// Compiles rules with libseccomp.
     ///
     /// - Parameter architectures: libseccomp's tokens beside the native one ("x86", "x32", …).
+    /// - Parameter refusesNewerCalls: a call with a number above all that the rules name gets ENOSYS instead of the default error, so that a
+    ///   program falls back to what is older (x86-64 and aarch64).
     /// - Returns: the filter, and the names that libseccomp does not know. Such calls fall to the default action.
     public static func compile(
-        defaultAction: SeccompAction, architectures: [String], rules: [SeccompRule]
+        defaultAction: SeccompAction, architectures: [String], rules: [SeccompRule], refusesNewerCalls: Bool = false
     ) throws(KernelError) -> (filter: SeccompFilter, unknown: [String]) {
         guard let context = seccomp_init(defaultAction.word) else { throw KernelError(call: "seccomp_init", errno: ENOMEM) }
         defer { seccomp_release(context) }
@@ -94,6 +96,7 @@ public struct SeccompFilter: Sendable, Equatable {
         let badArchitecture: SeccompAction = defaultAction == .allow ? .killProcess : defaultAction
         try check("SCMP_FLTATR_ACT_BADARCH", seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, badArchitecture.word))
         var unknown: [String] = []
+        let newest = rules.flatMap(\.names).map { seccomp_syscall_resolve_name($0) }.max() ?? 0
         for rule in rules where rule.action != defaultAction {
             let comparisons = rule.conditions.map {
                 scmp_arg_cmp(arg: $0.index, op: scmp_compare($0.comparison.rawValue), datum_a: $0.value, datum_b: $0.second)
@@ -110,7 +113,30 @@ public struct SeccompFilter: Sendable, Equatable {
                 }
             }
         }
-        return (SeccompFilter(instructions: try export(context)), unknown)
+        var instructions = try export(context)
+        if refusesNewerCalls, case .errno = defaultAction, newest > 0 { instructions = Self.newerCallsRefused(UInt32(newest)) + instructions }
+        return (SeccompFilter(instructions: instructions), unknown)
+    }
+
+    /// Instructions (linux/filter.h, linux/audit.h) that go before a filter: of the native architecture, without x32, above `newest`: ENOSYS.
+    private static func newerCallsRefused(_ newest: UInt32) -> [UInt8] {
+        #if arch(x86_64)
+            let architecture: UInt32 = 0xc000_003e
+        #else
+            let architecture: UInt32 = 0xc000_00b7
+        #endif
+        let program: [(code: UInt16, yes: UInt8, no: UInt8, value: UInt32)] = [
+            (0x20, 0, 0, 4),  // load seccomp_data.arch
+            (0x15, 0, 4, architecture),  // another one: on
+            (0x20, 0, 0, 0),  // load seccomp_data.nr
+            (0x35, 2, 0, 0x4000_0000),  // x32: on
+            (0x25, 0, 1, newest),  // not above: on
+            (0x06, 0, 0, 0x0005_0000 | UInt32(ENOSYS)),  // SECCOMP_RET_ERRNO
+        ]
+        return program.flatMap { each in
+            [UInt8(truncatingIfNeeded: each.code), UInt8(truncatingIfNeeded: each.code >> 8), each.yes, each.no]
+                + (0..<4).map { UInt8(truncatingIfNeeded: each.value >> ($0 * 8)) }
+        }
     }
 
     private static func check(_ subject: String, _ result: Int32) throws(KernelError) {

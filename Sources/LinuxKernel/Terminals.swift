@@ -24,6 +24,17 @@ public struct RawTerminal: ~Copyable {
     }
 }
 
+/// Single modes of a terminal (termios(3)).
+public enum TerminalMode {
+    /// Output passes as it is written: no carriage return before a newline (ONLCR).
+    public static func keepNewlines(_ descriptor: Int32) throws(KernelError) {
+        var mode = termios()
+        if tcgetattr(descriptor, &mode) != 0 { throw .last("tcgetattr") }
+        mode.c_oflag &= ~tcflag_t(ONLCR)
+        if tcsetattr(descriptor, TCSANOW, &mode) != 0 { throw .last("tcsetattr") }
+    }
+}
+
 /// The size of a terminal in characters (ioctl_tty(2)).
 public enum TerminalWindow {
     /// Rows and columns, or nil when the descriptor is no terminal.

@@ -13,11 +13,14 @@ struct OptionError: Error, CustomStringConvertible {
 
 /// The exit code of a launch that failed.
 enum ExitCode {
-    /// 127: program not found; 126: found, but not executable; 125 for everything before (docker-run(1), "Exit Status").
+    /// 127: program not found; 126: found, but not executable; 1 for everything before, as every runtime has it.
     static func of(_ failure: LaunchFailure) -> Int32 {
-        guard failure.step == LaunchStep.Kind.execute.rawValue else { return 125 }
+        guard failure.step == LaunchStep.Kind.execute.rawValue else { return 1 }
         return failure.errno == ENOENT ? 127 : 126
     }
+
+    /// Of an `exec` that did not come to its program, whose own codes are the small ones (as runc has it).
+    static let failedExec: Int32 = 255
 }
 
 /// Options and operands of one command, by a table: name → takes a value. Long options as `--name value` or `--name=value`,
@@ -145,6 +148,8 @@ enum RuntimeLog {
     static func configure(file: String?, format: String) throws {
         guard ["text", "json"].contains(format) else { throw OptionError("unknown log format \"\(format)\": text or json") }
         self.file = file.flatMap { $0.isEmpty ? nil : $0 }
+        // A log that cannot be written would lose what an engine looks for.
+        if let file = self.file { try FileDescriptor.open(file, O_WRONLY | O_CREAT | O_APPEND, mode: 0o644).close() }
         isJSON = format == "json"
     }
 

@@ -62,7 +62,10 @@ do {
 }
 
 func dispatch(_ command: String, _ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
-    guard let run = Commands.table[command] else { throw OptionError("unknown command \"\(command)\": see coffer-runtime --help") }
+    guard let run = Commands.table[command] else {
+        if ["-h", "--help"].contains(arguments.first) { throw OptionError("No help topic for '\(command)': see coffer-runtime --help") }
+        throw OptionError("unknown command \"\(command)\": see coffer-runtime --help")
+    }
     if arguments.first == "--help" || arguments.first == "-h" {
         print(usage, terminator: "")
         return 0

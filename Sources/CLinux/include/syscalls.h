@@ -184,6 +184,11 @@ struct cl_sched_attr {
 };
 static inline int cl_sched_setattr(const struct cl_sched_attr *attr) { return (int)syscall(SYS_sched_setattr, 0, attr, 0u); }
 static inline int cl_ioprio_set(int value) { return (int)syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, value); }
+static inline int cl_sched_setaffinity(const uint64_t *mask, size_t bytes) { return (int)syscall(SYS_sched_setaffinity, 0, bytes, mask); }
+// The policy of the calling thread (set_mempolicy(2)); `bits` is the length of the mask, 0 for none.
+static inline int cl_set_mempolicy(int mode, const uint64_t *nodes, unsigned long bits) {
+    return (int)syscall(SYS_set_mempolicy, mode, bits == 0 ? (void *)0 : nodes, bits);
+}
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd 438
 #endif

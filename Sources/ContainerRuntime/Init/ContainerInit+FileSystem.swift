@@ -64,7 +64,7 @@ extension ContainerInit {
             var status = stat()
             if fstatat(raw, String(name.dropFirst()), &status, AT_SYMLINK_NOFOLLOW) != 0 { continue }
             if status.st_mode & S_IFMT != S_IFDIR {
-                throw LaunchFailure(.root, "\(name) of the image is not a directory: refusing to start", subject: name)
+                throw LaunchFailure(.root, "\(name) of the image is not a directory: it must be mounted on ordinary directory", subject: name)
             }
         }
     }
@@ -121,6 +121,10 @@ extension ContainerInit {
         if mount.destination == "/proc", type != "proc" {
             throw LaunchFailure(.mount, "only a procfs may be mounted on /proc of the container", subject: "/proc")
         }
+        var options = options
+        if type == "tmpfs", !options.contains(where: { $0.key == "mode" }), let mode = try permissions(of: mount.destination) {
+            options.append(MountOption(key: "mode", value: String(mode, radix: 8)))
+        }
         let target = try performing(.mount, "mounting \(type) on \(mount.destination)") {
             let target = try mountPoint(mount.destination, directory: true)
             // Only a real directory of the root takes these: a link would move them (CVE-2019-19921).
@@ -147,6 +151,14 @@ extension ContainerInit {
                 try Mounts.setAttributes(tree, set: .readOnly, recursive: false)
             }
         }
+    }
+
+    /// Of a directory of the image, or nil when there is none: a tmpfs takes them over unless it was told others (as runc and crun have it).
+    private func permissions(of path: String) throws -> UInt32? {
+        let found = try performing(.mount, "looking at \(path)") { try root.openIfPresent(path, RootDirectory.pathOnly) }
+        guard let found else { return nil }
+        let status = try found.status()
+        return status.st_mode & S_IFMT == S_IFDIR ? UInt32(status.st_mode & 0o7777) : nil
     }
 
     /// /dev/fd, stdin, stdout, stderr, core, ptmx (runtime-spec, "Default Devices" and /dev symbolic links).
@@ -277,6 +289,7 @@ extension ContainerInit {
                 try Mounts.setAttributes(try root.open("/dev", RootDirectory.pathOnly), set: .readOnly, recursive: false)
             }
             if target.readOnly { try Mounts.setAttributes(root.descriptor, set: .readOnly, recursive: false) }
+            if target.moves { try hideHostSystems() }
             try retrying("fchdir") { fchdir(raw) }
             if target.moves { try Mounts.moveWorkingDirectoryToRoot() } else { try Mounts.pivotToWorkingDirectory() }
             guard let propagation = target.propagation.flatMap(MountPropagation.init(rawValue:)) else { return }
@@ -284,6 +297,35 @@ extension ContainerInit {
         }
         root = RootDirectory(.none)
         stage = .none
+    }
+
+    /// Where the old root stays below, so does the host's /proc without masks, and would let a nested user namespace mount another such
+    /// (mount_too_revealing in fs/namespace.c). Those that lie in the new root are the container's own.
+    private func hideHostSystems() throws {
+        let own = try ownEntry()
+        let number = try procfs.openBeneath("\(own)/fdinfo/\(root.descriptor.rawValue)", O_RDONLY).readAll(limit: 4096)
+        let table = try procfs.openBeneath("\(own)/mountinfo", O_RDONLY).readAll(limit: 64 << 20)
+        guard let top = String(decoding: number, as: UTF8.self).split(separator: "\n").first(where: { $0.hasPrefix("mnt_id:") }) else {
+            throw LaunchFailure(.pivot, "the kernel does not say which mount the root is")
+        }
+        for point in Self.outsideSystems(String(decoding: table, as: UTF8.self), root: top.dropFirst(7).drop { $0 == "\t" }).reversed() {
+            if cl_umount2(point, 2) == 0 || errno == ENOENT { continue }  // MNT_DETACH
+            // In a user namespace the host's mounts are locked: covered then.
+            try retrying("mount", point) { cl_mount("none", point, "tmpfs", 1, "size=0,mode=0") }  // MS_RDONLY
+        }
+    }
+
+    /// Mount points of every procfs and sysfs that does not lie below a mount, by its number (proc_pid_mountinfo(5)).
+    static func outsideSystems(_ table: String, root: Substring) -> [String] {
+        var inside: Set<Substring> = [root]
+        var result: [String] = []
+        for line in table.split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            guard let dash = fields.firstIndex(of: "-"), fields.count > dash + 1, fields.count > 4 else { continue }
+            if inside.contains(fields[1]) { inside.insert(fields[0]) }
+            if !inside.contains(fields[0]), ["proc", "sysfs"].contains(fields[dash + 1]) { result.append(String(fields[4])) }
+        }
+        return result
     }
 
     private func makeWorkingDirectory(_ path: String) throws {

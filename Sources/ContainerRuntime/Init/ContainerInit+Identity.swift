@@ -66,9 +66,9 @@ extension ContainerInit {
         let wanted = identity
         let terminal = terminal.rawValue
         if terminal >= 0 {
-            // tty group 5 as devpts is mounted with; the payload's user owns its terminal.
+            // The payload's user owns its terminal; the group is as devpts was mounted with (gid=5, tty's), where that has one.
             try performing(.console, "giving the terminal to the user") {
-                try retrying("fchown", "terminal") { fchown(terminal, wanted.uid, wanted.gid) }
+                try retrying("fchown", "terminal") { fchown(terminal, wanted.uid, UInt32.max) }
             }
         }
         if terminal < 0 { try ownStreams() }
@@ -88,10 +88,13 @@ extension ContainerInit {
     private func ownStreams() throws {
         for stream in Int32(0)...2 {
             var status = stat()
-            if fstat(stream, &status) != 0 || status.st_uid == identity.uid { continue }
+            if fstat(stream, &status) != 0 { continue }
             let kind = status.st_mode & S_IFMT
             if kind != S_IFIFO && kind != S_IFSOCK && !(kind == S_IFCHR && isatty(stream) == 1) { continue }
-            if fchown(stream, identity.uid, UInt32.max) != 0 && ![EPERM, EINVAL, EROFS, EACCES].contains(errno) {
+            // A terminal keeps its group, which is tty's.
+            let group = kind == S_IFCHR ? status.st_gid : identity.gid
+            if status.st_uid == identity.uid, status.st_gid == group { continue }
+            if fchown(stream, identity.uid, group == status.st_gid ? UInt32.max : group) != 0 && ![EPERM, EINVAL, EROFS, EACCES].contains(errno) {
                 throw LaunchFailure(.identity, doing: "giving stream \(stream) to the user", KernelError.last("fchown"))
             }
         }

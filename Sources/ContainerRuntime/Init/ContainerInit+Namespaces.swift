@@ -198,11 +198,22 @@ extension ContainerInit {
         var attributes = cl_sched_attr(
             size: UInt32(MemoryLayout<cl_sched_attr>.size), policy: step.policy, flags: step.flags, nice: step.nice, priority: step.priority,
             runtime: step.runtime, deadline: step.deadline, period: step.period)
-        try performing(.scheduler, "setting the scheduling policy") { try retrying("sched_setattr") { cl_sched_setattr(&attributes) } }
+        // SCHED_DEADLINE wants every processor of the system (sched_setattr(2)).
+        let restricted = plan.steps.contains { if case .controlGroup(let group) = $0 { group.resources.cpu?.cpus?.isEmpty == false } else { false } }
+        let hint = restricted && step.policy == 6 ? ": process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)" : ""
+        try performing(.scheduler, "setting the scheduling policy\(hint)") { try retrying("sched_setattr") { cl_sched_setattr(&attributes) } }
     }
 
     func setIOPriority(_ value: UInt16) throws {
         try performing(.ioPriority, "setting the I/O priority") { try retrying("ioprio_set") { cl_ioprio_set(Int32(value)) } }
+    }
+
+    func setMemoryPolicy(_ step: MemoryPolicyStep) throws {
+        // The kernel reads one bit less than it is told (set_mempolicy(2), "C library/kernel differences").
+        let bits = step.nodes.isEmpty ? 0 : UInt(step.nodes.count * 64 + 1)
+        try performing(.memoryPolicy, "setting the memory policy") {
+            try retrying("set_mempolicy") { cl_set_mempolicy(step.mode, step.nodes, bits) }
+        }
     }
 
     mutating func joinKeyring(_ index: Int) throws {

@@ -65,7 +65,7 @@ extension ContainerInit {
     /// A terminal from the container's own devpts; its master goes to the parent, its slave becomes /dev/console.
     mutating func makeConsole() throws {
         try performing(.console, "making the terminal") {
-            let pair = try Terminal.open(in: root, size: plan.terminalSize)
+            let pair = try Terminal.open(in: root, size: plan.terminalSize, plainNewlines: prepared.plainNewlines)
             // A bind of the slave, by descriptor: no name in /dev/pts is looked up again (CVE-2025-52565).
             let tree = try Mounts.cloneTree(pair.slave, recursive: false)
             try Mounts.attach(tree, on: try root.makeFile("/dev/console"))
@@ -108,20 +108,26 @@ extension ContainerInit {
         }
         // SIGPIPE and whatever else the caller ignored is not the payload's business.
         SignalState.reset()
-        var variables = environment
-        if !variables.contains(where: { $0.hasPrefix("HOME=") }) { variables.append("HOME=\(identity.home ?? "/")") }
-        if prepared.preservedDescriptors > 0 { try passDescriptors(&variables) }
+        var variables = variables(environment)
+        if !prepared.preservedDescriptors.isEmpty || prepared.socketActivation > 0 { try passDescriptors(&variables) }
         let number = ExecutableSearch.execute(program, arguments, variables)
         throw LaunchFailure(
             step: LaunchStep.Kind.execute.rawValue, call: "execve", errno: number, subject: program,
-            message: "exec: \"\(arguments.first ?? "")\": \(KernelError(call: "execve", errno: number).reason.lowercased())")
+            message: "exec \(program): \(KernelError(call: "execve", errno: number).reason.lowercased())")
     }
 }
 
 extension ContainerInit {
+    /// With a home directory: one that is set to nothing is none.
+    private func variables(_ environment: [String]) -> [String] {
+        var result = EnvironmentList.merged(environment).filter { $0 != "HOME=" }
+        if !result.contains(where: { $0.hasPrefix("HOME=") }) { result.append("HOME=\(identity.home ?? "/")") }
+        return result
+    }
+
     /// `--preserve-fds`: descriptors of the caller from 3 on, and nothing else, survive execve (rule R3).
     private func passDescriptors(_ variables: inout [String]) throws {
-        for descriptor in 3..<(3 + prepared.preservedDescriptors) {
+        for descriptor in prepared.preservedDescriptors {
             try performing(.execute, "passing descriptor \(descriptor) on") {
                 try retrying("fcntl", "\(descriptor)") { cl_fcntl(descriptor, F_SETFD, 0) }
             }
@@ -133,11 +139,26 @@ extension ContainerInit {
     }
 
     /// Programs of the configuration at a point of the container's life; one that fails stops the start.
-    func run(_ hooks: [RuntimeSpec.Hook], _ status: RuntimeContainerState.Status) throws {
+    func run(_ hooks: [RuntimeSpec.Hook], _ kind: HookRunner.Kind, _ status: RuntimeContainerState.Status) throws {
         guard var state = prepared.hookState else { throw LaunchFailure(.containerHooks, "there is no state to hand to hooks") }
+        var own = hooks
+        if kind == .createContainer {
+            // Programs of the host that work on the root before it is one: they find it where they stand (as runc has it).
+            let raw = root.descriptor.rawValue
+            try performing(.containerHooks, "entering the root") { try retrying("fchdir") { fchdir(raw) } }
+        }
+        if kind == .startContainer {
+            // In the container there is no other environment than the program's (as runc has it).
+            for step in plan.steps {
+                guard case .execute(_, let environment) = step else { continue }
+                for index in own.indices where own[index].env == nil { own[index].env = variables(environment) }
+            }
+        }
         state.status = status
         state.pid = getpid()
-        try HookRunner.run(hooks, state)
+        // A program of the image is bounded by the filter, whoever runs it. One with a listener has none yet.
+        let filter = kind == .startContainer && prepared.filterFlags & SystemCallFilterCompiler.newListener == 0 ? prepared.filter : nil
+        try HookRunner.run(own, kind, state, filter: filter)
     }
 }
 

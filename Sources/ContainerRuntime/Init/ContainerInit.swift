@@ -77,6 +77,7 @@ struct ContainerInit: ~Copyable {
             try Credentials.setProcessName(Self.processName)
             cl_umask(0o022)
         }
+        try leaveSession()
         try wait(for: .proceed)
         try enterGroups()
         try joinNamespaces()
@@ -101,6 +102,7 @@ struct ContainerInit: ~Copyable {
             try LinuxKernel.closeDescriptors(from: 3, onExecOnly: true)
             try Credentials.setProcessName("coffer:[EXEC]")
         }
+        try leaveSession()
         try wait(for: .proceed)
         try enterGroups()
         try performing(.namespaces, "entering the container's root") {
@@ -116,7 +118,7 @@ struct ContainerInit: ~Copyable {
         if prepared.becomesRoot { try Credentials.assume(user: 0, group: 0, additionalGroups: []) }
         if plan.terminal {
             try performing(.console, "making the terminal") {
-                let pair = try Terminal.open(in: root, size: plan.terminalSize)
+                let pair = try Terminal.open(in: root, size: plan.terminalSize, plainNewlines: prepared.plainNewlines)
                 try channel.sendMessage(try InitMessage.console.encoded(), with: pair.master)
                 terminal = pair.takeSlave()
             }
@@ -124,6 +126,11 @@ struct ContainerInit: ~Copyable {
         try resolveIdentity()
         root = RootDirectory(.none)
         try walkSteps()
+    }
+
+    /// Out of the caller's session, whose terminal a descriptor that the payload inherits could otherwise type into (TIOCSTI, CVE-2017-5226).
+    private func leaveSession() throws {
+        try performing(.namespaces, "a session of its own") { try retrying("setsid") { setsid() } }
     }
 
     /// What is only done when the payload is to start.
@@ -155,6 +162,10 @@ struct ContainerInit: ~Copyable {
         channel = .none
         let listener = FileDescriptor(owning: prepared.startListener)
         prepared.startListener = -1
+        // As first process of its namespace it would not hear of these otherwise (pid_namespaces(7)); `execute` puts them back.
+        for number in [SIGTERM, SIGINT, SIGHUP] { signal(number) { number in _exit(128 + number) } }
+        // This may take days: nothing stays open that is not needed for the rest.
+        try closeDescriptors(but: [listener.rawValue, procfs.descriptor.rawValue, status.rawValue] + prepared.preservedDescriptors)
         while true {
             let peer = try UnixSocket.accept(listener)
             // A `start` that was killed before it said anything has started nothing.
@@ -163,6 +174,22 @@ struct ContainerInit: ~Copyable {
                 return
             }
         }
+    }
+
+    /// Those that a value of this process owns must be among `kept`.
+    private mutating func closeDescriptors(but kept: [Int32]) throws {
+        terminal = .none  // the standard streams are it by now
+        prepared.closeDescriptors()
+        var first: UInt32 = 3
+        for number in Set(kept).filter({ $0 > 2 }).map(UInt32.init).sorted() {
+            if number > first { try closeRange(first, number - 1) }
+            first = number + 1
+        }
+        try closeRange(first, UInt32.max)
+    }
+
+    private func closeRange(_ first: UInt32, _ last: UInt32) throws(KernelError) {
+        try retrying("close_range") { cl_close_range(first, last, 0) }
     }
 
     private func awaitRuntimeHooks() throws {
@@ -178,14 +205,24 @@ struct ContainerInit: ~Copyable {
     }
 
     private func enterGroups() throws {
+        if let mask = prepared.initialProcessors { try setProcessors(mask) }
         for file in prepared.taskFiles {
             let written = retryWrite(file, "0")
             if written != 1 { throw LaunchFailure(.controlGroup, doing: "entering the control group", KernelError.last("write", "tasks")) }
         }
+        // What the runtime was bound to is its own affair (taskset(1), a service's CPUAffinity=): the groups bound the container.
+        if let mask = prepared.finalProcessors ?? (prepared.initialProcessors == nil ? Self.everyProcessor : nil) { try setProcessors(mask) }
         // After the groups are entered, so that they are its root; without groups of its own, it hides which ones it shares.
         if plan.newNamespaces.contains("cgroup") {
             try performing(.namespaces, "new control group namespace") { try Namespaces.unshare([.cgroup]) }
         }
+    }
+
+    /// More than any kernel is built for (CONFIG_NR_CPUS).
+    private static let everyProcessor = [UInt64](repeating: .max, count: 8192 / 64)
+
+    private func setProcessors(_ mask: [UInt64]) throws {
+        try performing(.controlGroup, "setting the CPU affinity") { try retrying("sched_setaffinity") { cl_sched_setaffinity(mask, mask.count * 8) } }
     }
 
     private func retryWrite(_ file: Int32, _ text: String) -> Int {
@@ -220,11 +257,12 @@ struct ContainerInit: ~Copyable {
         case .mask(let path): try makeMask(path)
         case .timeOffsets(let offsets): try setClocks(offsets)
         case .runtimeHooks: try awaitRuntimeHooks()
-        case .containerHooks(let hooks): try run(hooks, .creating)
-        case .startHooks(let hooks): try run(hooks, .created)
+        case .containerHooks(let hooks): try run(hooks, .createContainer, .creating)
+        case .startHooks(let hooks): try run(hooks, .startContainer, .created)
         case .personality(let value): try setPersonality(value)
         case .scheduler(let parameters): try setScheduler(parameters)
         case .ioPriority(let value): try setIOPriority(value)
+        case .memoryPolicy(let step): try setMemoryPolicy(step)
         case .pivot(let step): try pivot(step)
         case .nestingLimit: try limitNesting()
         case .lockedMounts(let networkInside): try lockMounts(networkInside: networkInside)
@@ -235,7 +273,9 @@ struct ContainerInit: ~Copyable {
         case .noNewPrivileges: try performing(.noNewPrivileges, "no new privileges") { try Credentials.setNoNewPrivileges() }
         case .securityLabel(let label): try setLabel(label)
         case .landlock(let policy): try restrict(policy, index)
-        case .verification: try verify()
+        case .verification:
+            try verify()
+            status = .none
         case .systemCallFilter: try loadFilter()
         case .execute(_, let environment): try execute(environment)
         case .namespaces, .identityMaps, .controlGroup, .network, .layers: break  // the parent's

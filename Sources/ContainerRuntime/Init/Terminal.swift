@@ -21,7 +21,7 @@ enum Terminal {
 
     /// A new terminal of the devpts mounted in this root. The slave comes from the master itself, never from a name
     /// (CVE-2025-52565), and both must be of a devpts.
-    static func open(in root: borrowing RootDirectory, size: TerminalSize?) throws -> TerminalPair {
+    static func open(in root: borrowing RootDirectory, size: TerminalSize?, plainNewlines: Bool) throws -> TerminalPair {
         let master = try root.open("/dev/pts/ptmx", O_RDWR | O_NOCTTY)
         let raw = master.rawValue
         guard try retrying("fstatfs", "/dev/pts/ptmx", { cl_filesystem_magic(raw) }) == devptsMagic else {
@@ -32,6 +32,7 @@ enum Terminal {
         let slave = try retrying("ioctl", "TIOCGPTPEER") {
             cl_ioctl_int(raw, openPeer, UInt(O_RDWR | O_NOCTTY | O_CLOEXEC))
         }
+        if plainNewlines { try TerminalMode.keepNewlines(slave) }
         if let size { try TerminalWindow.resize(raw, rows: size.rows, columns: size.columns) }
         return TerminalPair(master: master, slave: FileDescriptor(owning: slave))
     }

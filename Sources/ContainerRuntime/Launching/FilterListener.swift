@@ -23,7 +23,7 @@ enum FilterListener {
     static func deliver(_ listener: borrowing FileDescriptor, _ profile: RuntimeSpec.Seccomp, _ state: RuntimeContainerState?) throws {
         guard let path = profile.listenerPath, let state else { throw InitMessageError.unexpected }
         let own = try listener.duplicate()
-        try performing(.systemCallFilter, "handing the filter's listener to \(path)") {
+        try performing(.systemCallFilter, "failed to connect with seccomp agent \(path)") {
             let agent = try UnixSocket.connect(path, .stream)
             let text = try StrictJSONEncoder().encode(
                 ProcessState(pid: state.pid ?? 0, metadata: profile.listenerMetadata, state: state))

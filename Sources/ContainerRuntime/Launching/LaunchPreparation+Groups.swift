@@ -15,10 +15,12 @@ extension LaunchPreparation {
         switch manager {
         case .none(let reason): try missing(group, reason, &prepared)
         case .hierarchies(let mounts):
-            if group.countsUse { limits.countedBy = ["cpuacct", "blkio", "cpuset"] }
+            // A group in each hierarchy, as runc and crun make them: a later `update` may want any of them.
+            if group.countsUse { limits.countedBy = mounts.controllers.keys.sorted() }
             try prepareHierarchies(mounts, group, limits, &prepared)
         case .unified(let base):
             do {
+                try refuseFrozen(base + group.path)
                 let made = try CgroupV2.create(base: base, path: group.path, controllers: CgroupV2Setting.controllers(limits))
                 prepared.groupPaths = [made.path]
                 prepared.groupShortfalls = try performing(.controlGroup, "setting limits") { try made.apply(limits) }
@@ -49,13 +51,20 @@ extension LaunchPreparation {
     }
 
     private func prepareHierarchies(_ mounts: CgroupMounts, _ group: ControlGroup, _ limits: CgroupLimits, _ prepared: inout PreparedLaunch) throws {
+        guard limits.unified.isEmpty || !group.isStrict else {
+            throw LaunchFailure(.controlGroup, "invalid configuration: linux.resources.unified names files of cgroup v2, and this host has v1")
+        }
         let groups: CgroupV1
         do {
+            if let freezer = mounts.controllers["freezer"] { try refuseFrozen(freezer + (group.path.hasPrefix("/") ? "" : "/") + group.path) }
             groups = try CgroupV1.create(mounts, path: group.path, limits: limits)
         } catch {
             if !group.required, error.errno == EACCES || error.errno == EPERM || error.errno == EROFS {
                 prepared.groupsUnavailable = "control groups v1 are not delegated to users: \(error.reason)"
                 return
+            }
+            if error.errno == EEXIST {
+                throw LaunchFailure(.controlGroup, "the container's cgroup is not empty: \(error.subject) is another container's", errno: EEXIST)
             }
             throw LaunchFailure(.controlGroup, doing: "making the control group", error)
         }
@@ -71,6 +80,12 @@ extension LaunchPreparation {
             guard case .mount(let mount) = step, mount.source == .controlGroups, prepared.groupTrees.isEmpty else { continue }
             try openGroupTrees(groups, MountAttributes(rawValue: mount.setAttributes), &prepared)
         }
+    }
+
+    /// A process that enters a frozen group stops there, and with it whoever waits for it.
+    private func refuseFrozen(_ group: String) throws(KernelError) {
+        guard try CgroupDirectories.isFrozen([group]) else { return }
+        throw KernelError(call: "freezer", errno: EAGAIN, subject: "container's cgroup unexpectedly frozen: \(group)")
     }
 
     private var mountsGroups: Bool {

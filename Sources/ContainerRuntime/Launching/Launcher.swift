@@ -43,9 +43,11 @@ public struct LaunchOptions: Sendable {
     /// Where `start` will connect: the payload is not executed before. nil: it is executed at once.
     public var startListener: Int32?
     /// Descriptors of the caller from 3 on that the payload gets.
-    public var preservedDescriptors: Int32 = 0
+    public var preservedDescriptors: [Int32] = []
     /// How many of them came by socket activation (LISTEN_FDS).
     public var socketActivation: Int32 = 0
+    /// The payload's terminal is carried to a file or a pipe, where lines end in a newline alone.
+    public var plainNewlines = false
     public var hooks: RuntimeSpec.Hooks?
     /// What hooks are told; nil where there are none.
     public var state: RuntimeContainerState?
@@ -84,6 +86,7 @@ public struct Launcher {
         prepared.preservedDescriptors = options.preservedDescriptors
         prepared.socketActivation = options.socketActivation
         prepared.hookState = options.state
+        prepared.plainNewlines = options.plainNewlines
         do {
             let staging = try LayerStaging(plan: plan)
             let channel = try performing(.namespaces, "starting") { try SocketPair() }
@@ -296,8 +299,8 @@ struct LaunchSession: ~Copyable {
         // The specification has `prestart` between create and start, `createRuntime` within create; both are run here (config.md, "Hooks").
         var created = state
         created.status = .created
-        try HookRunner.run(options.hooks?.prestart ?? [], created)
-        try HookRunner.run(options.hooks?.createRuntime ?? [], state)
+        try HookRunner.run(options.hooks?.prestart ?? [], .prestart, created)
+        try HookRunner.run(options.hooks?.createRuntime ?? [], .createRuntime, state)
     }
 
     /// Waits for the child's next message, and notices when pasta fails meanwhile: the child waits for its work then.

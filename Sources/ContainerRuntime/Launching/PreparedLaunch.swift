@@ -43,9 +43,14 @@ public struct PreparedLaunch: Sendable {
     /// Where `start` connects, or -1.
     var startListener: Int32 = -1
     /// Descriptors of the caller from 3 on that the payload gets.
-    var preservedDescriptors: Int32 = 0
+    var preservedDescriptors: [Int32] = []
     /// How many of them are sockets of socket activation (sd_listen_fds(3)).
     var socketActivation: Int32 = 0
+    /// Processors (as bits) for a process on its way into its groups, and from then on; nil for all that the groups allow.
+    var initialProcessors: [UInt64]?
+    var finalProcessors: [UInt64]?
+    /// The terminal puts no carriage return before a newline.
+    var plainNewlines = false
     /// What hooks get on stdin.
     var hookState: RuntimeContainerState?
     /// A process that enters a container whose user namespace is not the caller's.
@@ -223,7 +228,10 @@ struct LaunchPreparation {
 
     private func prepareDevice(_ device: DeviceStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
         guard plan.hasUserNamespace || !UserNamespaces.isInitial, device.type != "p" else { return }
-        let path = try hostPath(of: device)
+        guard let path = try hostPath(of: device) else {
+            prepared.trees[index] = try performing(.device, "device \(device.path)") { try makeNode(device) }.release()
+            return
+        }
         let tree = try performing(.device, "device \(device.path)") { try Mounts.cloneTree(path: path, recursive: false) }
         let status = try tree.status()
         let isBlock = status.st_mode & S_IFMT == S_IFBLK
@@ -258,12 +266,40 @@ struct LaunchPreparation {
         }
     }
 
-    /// Where the host keeps the device: at the same path, or where sysfs says.
-    private func hostPath(of device: DeviceStep) throws -> String {
+    /// A node that the host has none of, for a user namespace that may not make it: by the host's root, on a file system of its own.
+    private func makeNode(_ device: DeviceStep) throws -> FileDescriptor {
+        func outside(_ id: UInt32, _ maps: [RuntimeSpec.IDMapping]) throws -> UInt32 {
+            guard let map = maps.first(where: { $0.contains(id) }) else {
+                throw LaunchFailure(.device, "device \(device.path) belongs to \(id), which is not mapped in the container's user namespace")
+            }
+            return map.hostID + (id - map.containerID)
+        }
+        let maps = plan.identityMaps
+        let (user, group) = (try outside(device.uid, maps.uid), try outside(device.gid, maps.gid))
+        let tree = try FileSystemContext("tmpfs").mount([.noSetuid, .noExecute])
+        let raw = tree.rawValue
+        let (name, kind) = ("device", UInt32(device.type == "b" ? S_IFBLK : S_IFCHR))
+        try retrying("mknodat", device.path) {
+            cl_mknodat(raw, name, kind | device.mode & 0o7777, UInt64(deviceNumber(device.major, device.minor)))
+        }
+        try retrying("fchmodat", device.path) { fchmodat(raw, name, mode_t(device.mode & 0o7777), 0) }
+        try retrying("fchownat", device.path) { fchownat(raw, name, user, group, AT_SYMLINK_NOFOLLOW) }
+        // A part of a detached mount: Linux 6.15.
+        let node = try Mounts.cloneTree(try tree.open(at: name, RootDirectory.pathOnly | O_NOFOLLOW), recursive: false)
+        try Mounts.setAttributes(node, propagation: .private, recursive: false)
+        return node
+    }
+
+    /// Where the host keeps the device: at the same path, or where sysfs says. nil when the host has none and its root, who may make one, asks.
+    private func hostPath(of device: DeviceStep) throws -> String? {
         if isDevice(device.hostPath, device) { return device.hostPath }
         let kind = device.type == "b" ? "block" : "char"
-        let event = try performing(.device, "device \(device.path) (\(device.major):\(device.minor)) is not on this host") {
-            try readFile("/sys/dev/\(kind)/\(device.major):\(device.minor)/uevent", limit: 4096)
+        let event: [UInt8]
+        do {
+            event = try readFile("/sys/dev/\(kind)/\(device.major):\(device.minor)/uevent", limit: 4096)
+        } catch {
+            if UserNamespaces.isInitial, geteuid() == 0, plan.hasIdentityMaps { return nil }
+            throw LaunchFailure(.device, doing: "device \(device.path) (\(device.major):\(device.minor)) is not on this host", error)
         }
         for line in String(decoding: event, as: UTF8.self).split(separator: "\n") where line.hasPrefix("DEVNAME=") {
             return "/dev/" + line.dropFirst(8)

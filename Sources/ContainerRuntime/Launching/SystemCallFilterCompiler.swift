@@ -26,7 +26,7 @@ struct SystemCallFilterCompiler {
         let (filter, unknown) = try SeccompFilter.compile(
             defaultAction: try action(profile.defaultAction, profile.defaultErrnoRet),
             architectures: try (profile.architectures ?? []).map(architecture),
-            rules: try rules.map(rule))
+            rules: try rules.flatMap(alternatives), refusesNewerCalls: profile.defaultErrnoRet == nil)
         let compiled = Compiled(filter: filter, unknown: unknown, flags: flags)
         store(key, compiled)
         return compiled
@@ -62,14 +62,20 @@ struct SystemCallFilterCompiler {
         return name.dropFirst(10).lowercased()
     }
 
-    private func rule(_ rule: RuntimeSpec.Seccomp.Rule) throws -> SeccompRule {
+    /// Conditions on different arguments must all hold. Of several on one argument any is enough: libseccomp has no word for it in one rule, and
+    /// profiles written for Docker mean it so (as runc and crun have it).
+    private func alternatives(_ rule: RuntimeSpec.Seccomp.Rule) throws -> [SeccompRule] {
         let conditions = try (rule.args ?? []).map { argument in
             guard let comparison = FilterFacts.operatorTable[argument.op] else { throw PlanError("unknown seccomp operator \(argument.op)") }
             guard argument.index < 6 else { throw PlanError("seccomp argument index \(argument.index) is above 5") }
             return SeccompCondition(
                 index: argument.index, comparison: comparison, value: argument.value, second: argument.valueTwo ?? 0)
         }
-        return SeccompRule(names: rule.names, action: try action(rule.action, rule.errnoRet), conditions: conditions)
+        let action = try action(rule.action, rule.errnoRet)
+        if Set(conditions.map(\.index)).count == conditions.count {
+            return [SeccompRule(names: rule.names, action: action, conditions: conditions)]
+        }
+        return conditions.map { SeccompRule(names: rule.names, action: action, conditions: [$0]) }
     }
 
     private func filterFlags(_ profile: RuntimeSpec.Seccomp, _ rules: [RuntimeSpec.Seccomp.Rule]) throws -> UInt32 {

@@ -14,7 +14,9 @@ public struct BundleOptions: Sendable {
     public var pidFile: String?
     /// The socket that the terminal's master goes to.
     public var consoleSocket: String?
-    public var preservedDescriptors: Int32 = 0
+    /// The socket that a pidfd of the first process goes to.
+    public var pidfdSocket: String?
+    public var preservedDescriptors: [Int32] = []
     public var socketActivation: Int32 = 0
     public var noPivot = false
     public var noNewKeyring = false
@@ -49,7 +51,7 @@ public struct BundleLaunch {
         configuration = try Bundle.bytes(directory: options.bundle, configuration: options.configuration)
         let isPrivileged = UserNamespaces.isInitial && geteuid() == 0
         var (spec, ext) = try Bundle.parse(configuration, directory: options.bundle, configuration: options.configuration)
-        try ProgramSeal.apply(for: spec, keeping: Array(3..<(3 + options.preservedDescriptors)))
+        try ProgramSeal.apply(for: spec, keeping: options.preservedDescriptors)
         self.ext = ext
         // Without a group nobody can freeze, list or kill a container whole: root's always have one, as with other runtimes.
         let wanted = !options.withoutGroups && (isPrivileged || spec.linux?.cgroupsPath != nil || spec.linux?.resources != nil)
@@ -65,6 +67,7 @@ public struct BundleLaunch {
         facts.movesRoot = options.noPivot
         facts.keepsKeyring = options.noNewKeyring
         facts.isPrivileged = isPrivileged
+        (facts.user, facts.group) = (geteuid(), getegid())
         plan = try LaunchPlanner.plan(spec, ext, facts: facts)
         if isPrivileged, !plan.hasUserNamespace {
             // In a process namespace that is shared, somebody may look at the new process before it is confined (CVE-2016-9962).
@@ -92,6 +95,7 @@ public struct BundleLaunch {
         let listener = try UnixSocket.listen(ContainerDirectory.startSocket, in: place)
         let container = try launch(startListener: listener.rawValue)
         try hand(container.console)
+        try handPidfd(container.process.pidfd)
         return 0
     }
 
@@ -110,7 +114,8 @@ public struct BundleLaunch {
 
     private func launchAndFollow(detach: Bool) throws -> Int32 {
         let container = try launch(startListener: nil)
-        runPoststart(container.hostPid)
+        try handPidfd(container.process.pidfd)
+        try runPoststart(container.hostPid)
         try hand(container.console)
         return detach ? 0 : try follow(container)
     }
@@ -142,11 +147,20 @@ public struct BundleLaunch {
         }
     }
 
+    private func handPidfd(_ pidfd: borrowing FileDescriptor) throws {
+        guard let path = options.pidfdSocket else { return }
+        let copy = try pidfd.duplicate()
+        try performing(.namespaces, "handing the pidfd to \(path)") {
+            try UnixSocket.connect(path, .stream).sendMessage(Array("pidfd".utf8), with: copy)
+        }
+    }
+
     private func launch(startListener: Int32?) throws -> LaunchedContainer {
         var launcher = Launcher(plan: plan, network: ext?.network ?? .none, manager: manager, filterCache: options.filterCache)
         launcher.options.startListener = startListener
         launcher.options.preservedDescriptors = options.preservedDescriptors
         launcher.options.socketActivation = options.socketActivation
+        launcher.options.plainNewlines = options.consoleSocket == nil && isatty(1) != 1
         launcher.options.hooks = spec.hooks
         launcher.options.state = state
         return try launcher.launch(standardStreams: nil) { pid, outcomes, groupPaths, address in
@@ -177,11 +191,12 @@ public struct BundleLaunch {
         }
     }
 
-    private func runPoststart(_ pid: Int32) {
+    /// One that fails ends the container (runtime-spec 1.3, "Lifecycle"; before, it was to be a warning).
+    private func runPoststart(_ pid: Int32) throws {
         var running = state
         running.status = .running
         running.pid = pid
-        for complaint in HookRunner.runAll(spec.hooks?.poststart ?? [], running) { warn(complaint) }
+        try HookRunner.run(spec.hooks?.poststart ?? [], .poststart, running)
     }
 
     private func follow(_ container: borrowing LaunchedContainer) throws -> Int32 {

@@ -28,10 +28,20 @@ public struct ContainerDeletion {
         }
     }
 
+    /// The first process of a pid namespace stays until the parents of all others have taken note of their ends, which one of them may never
+    /// do (pid_namespaces(7)). It is through with itself by then, and runs nothing.
     private func hasEnded(_ pidfd: Int32) throws(KernelError) -> Bool {
-        var ended = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
-        return try retrying("poll", "", { poll(&ended, 1, 10_000) }) > 0
+        for _ in 0..<Self.patience {
+            var ended = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
+            if try retrying("poll", "", { poll(&ended, 1, 500) }) > 0 { return true }
+            guard let entry = try Processes.entry(of: record.state.pid), entry.startTicks == record.state.pidStartTicks else { return true }
+            if entry.isExiting { return true }
+        }
+        return false
     }
+
+    /// Half seconds.
+    private static let patience = 20
 
     private func openFirst() throws(KernelError) -> FileDescriptor? {
         // Opened before it is compared: the number cannot become another's in between.
@@ -59,7 +69,7 @@ public struct ContainerDeletion {
         try directory.remove()
         let state = RuntimeContainerState(
             ociVersion: record.ociVersion, id: record.id, status: .stopped, pid: nil, bundle: record.bundle, annotations: spec?.annotations)
-        return complaints + HookRunner.runAll(spec?.hooks?.poststop ?? [], state)
+        return complaints + HookRunner.runAfterEnd(spec?.hooks?.poststop ?? [], state)
     }
 
     /// Those in which nobody lives: another container may have the same path.

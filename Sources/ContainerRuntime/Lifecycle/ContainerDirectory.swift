@@ -55,10 +55,9 @@ public struct ContainerDirectory: Sendable {
 
     /// An ID becomes a file name: letters, digits, `_ + - .`, not `.` or `..`, as runc has it.
     public static func checked(_ id: String) throws -> String {
-        let allowed = id.utf8.allSatisfy {
-            ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || "_+-.".utf8.contains($0)
-        }
-        guard !id.isEmpty, allowed, id != ".", id != "..", id.utf8.count <= 1024 else {
+        let stranger = id.first { !($0.isASCII && ($0.isLetter || $0.isNumber)) && !"_+-.".contains($0) }
+        if let stranger { throw PlanError("invalid container ID format: \(id): invalid character `\(stranger)` in the ID") }
+        guard !id.isEmpty, id != ".", id != "..", id.utf8.count <= 1024 else {
             throw PlanError("invalid container ID format: \(id)")
         }
         return id

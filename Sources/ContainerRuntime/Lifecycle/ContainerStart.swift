@@ -9,10 +9,19 @@ public struct ContainerStart {
 
     public init(_ directory: ContainerDirectory) { self.directory = directory }
 
-    /// - Returns: what went wrong with `poststart` hooks, one sentence each.
-    public func run() throws -> [String] {
-        let record = try directory.load()
-        let status = try directory.status(of: record)
+    /// How often a container that is being created is looked at again, every 25 ms.
+    private static let patience = 400
+
+    /// - Parameter warn: gets what went wrong with `poststop` hooks, where a `poststart` hook has ended the container.
+    public func run(_ warn: (String) -> Void) throws {
+        var record = try directory.load()
+        var status = try directory.status(of: record)
+        // `create` is not through: whoever has seen the container in a list need not guess when it is.
+        for _ in 0..<Self.patience where status == .creating {
+            usleep(25_000)
+            record = try directory.load()
+            status = try directory.status(of: record)
+        }
         guard status == .created else {
             throw PlanError("cannot start a container that is \(status.rawValue): \(directory.id) must be created and not started")
         }
@@ -27,7 +36,15 @@ public struct ContainerStart {
         try follow(channel, spec, state)
         try directory.removeStartSocket()
         state.status = .running
-        return HookRunner.runAll(spec.hooks?.poststart ?? [], state)
+        do {
+            try HookRunner.run(spec.hooks?.poststart ?? [], .poststart, state)
+        } catch {
+            // runtime-spec 1.3, "Lifecycle": an error, and the container is stopped and destroyed.
+            let deletion = ContainerDeletion(directory, record)
+            try deletion.end()
+            for complaint in try deletion.remove() { warn(complaint) }
+            throw error
+        }
     }
 
     /// - Returns: nil when nobody waits there any more.

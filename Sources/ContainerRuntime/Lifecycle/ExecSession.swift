@@ -23,10 +23,12 @@ public struct ExecSession {
     public var inheritsStreams = false
     /// The socket that the terminal's master goes to.
     public var consoleSocket: String?
-    public var preservedDescriptors: Int32 = 0
+    public var preservedDescriptors: [Int32] = []
     public var socketActivation: Int32 = 0
-    /// A group below the container's own: "PATH", or "CONTROLLER[,CONTROLLER]:PATH".
-    public var subgroup: String?
+    /// Groups below the container's own: "PATH", or "CONTROLLER[,CONTROLLER]:PATH" each.
+    public var subgroups: [String] = []
+    /// The socket that a pidfd of the process goes to.
+    public var pidfdSocket: String?
     /// The container as its listener's agent is told of it.
     public var containerState: RuntimeContainerState?
 
@@ -57,12 +59,16 @@ public struct ExecSession {
         let plan = try execPlan()
         var prepared = try LaunchPreparation(plan: plan, manager: .none(reason: ""), filterCache: filterCache).prepare(standardStreams: nil)
         try openGroups(&prepared)
+        prepared.initialProcessors = try processors(process.execCPUAffinity?.initial, "initial")
+        prepared.finalProcessors = try processors(process.execCPUAffinity?.final, "final")
         let streams = try makeStreams(plan)
         prepared.standardStreams = streams.payload
+        prepared.plainNewlines = inheritsStreams && consoleSocket == nil && isatty(1) != 1
         prepared.preservedDescriptors = preservedDescriptors
         prepared.socketActivation = socketActivation
         // Where it goes is a matter of the host: looked up before this process is in the container.
         let consoleTarget = try connectConsole()
+        let pidfdTarget = try connectPidfd()
         let kinds = try joinedKinds.filter(differs)
         prepared.becomesRoot = kinds.contains(.user)
         let pair = try SocketPair()
@@ -74,13 +80,27 @@ public struct ExecSession {
         case .parent(let child):
             close(theirs)
             prepared.closeDescriptors()
+            if pidfdSocket != nil { try pidfdTarget.sendMessage(Array("pidfd".utf8), with: try child.pidfd.duplicate()) }
             return try follow(child, FileDescriptor(owning: ours), streams, consoleTarget)
         }
+    }
+
+    private func processors(_ text: String?, _ member: String) throws -> [UInt64]? {
+        guard let text, !text.isEmpty else { return nil }
+        guard let numbers = NumberList.parse(text, below: 8192) else {
+            throw PlanError("process.execCPUAffinity.\(member) is \"\(text)\": expected processors such as 0-3,7")
+        }
+        return NumberList.words(numbers)
     }
 
     private func connectConsole() throws -> FileDescriptor {
         guard let consoleSocket else { return .none }
         return try performing(.console, "connecting to \(consoleSocket)") { try UnixSocket.connect(consoleSocket, .stream) }
+    }
+
+    private func connectPidfd() throws -> FileDescriptor {
+        guard let pidfdSocket else { return .none }
+        return try performing(.namespaces, "connecting to \(pidfdSocket)") { try UnixSocket.connect(pidfdSocket, .stream) }
     }
 
     private func follow(
@@ -164,27 +184,18 @@ public struct ExecSession {
     }
 
     private func openGroups(_ prepared: inout PreparedLaunch) throws {
+        let below = try Subgroups(subgroups, state.cgroupPaths)
         for path in state.cgroupPaths {
-            let group = try path + below(path)
+            let group = path + below.suffix(of: path)
+            let file = access(group + "/tasks", F_OK) == 0 ? "/tasks" : "/cgroup.procs"
+            guard access(group + file, F_OK) == 0 || below.suffix(of: path).isEmpty else {
+                throw LaunchFailure(
+                    .controlGroup, "adding pid of the new process to cgroup: \(group)/cgroup.procs: no such file or directory", errno: ENOENT)
+            }
             try performing(.controlGroup, "entering the container's control group") {
-                let file = access(group + "/tasks", F_OK) == 0 ? "/tasks" : "/cgroup.procs"
                 prepared.taskFiles.append(try FileDescriptor.open(group + file, O_WRONLY).release())
             }
         }
-    }
-
-    /// What `--cgroup` adds to a group's directory.
-    private func below(_ group: String) throws -> String {
-        guard let subgroup, !subgroup.isEmpty else { return "" }
-        let parts = subgroup.split(separator: ":", maxSplits: 1).map(String.init)
-        let path = parts[parts.count - 1]
-        guard !path.split(separator: "/").contains("..") else { throw PlanError("--cgroup \(subgroup) leaves the container's group") }
-        if parts.count > 1 {
-            let controllers = parts[0].split(separator: ",")
-            let hierarchy = group.split(separator: "/").contains { part in controllers.contains { part.split(separator: ",").contains($0) } }
-            if !hierarchy { return "" }
-        }
-        return path.hasPrefix("/") ? path : "/" + path
     }
 
     /// The end of the container's own plan, with another program.
@@ -198,7 +209,8 @@ public struct ExecSession {
         let facts = LaunchFacts(hasControlGroups: true, bundle: "/")
         let whole = try LaunchPlanner.plan(changed, changedExtension, facts: facts)
         let kept: Set<LaunchStep.Kind> = [
-            .resourceLimit, .oomScore, .keyring, .personality, .scheduler, .ioPriority, .workingDirectory, .identity, .capabilities, .noNewPrivileges,
+            .resourceLimit, .oomScore, .keyring, .personality, .scheduler, .ioPriority, .memoryPolicy, .workingDirectory, .identity, .capabilities,
+            .noNewPrivileges,
             .securityLabel,
             .landlock, .verification, .systemCallFilter, .execute,
         ]
@@ -223,4 +235,35 @@ extension MonitorStreams {
         self.payload = payload
         self.ours = ours
     }
+}
+
+/// What `exec --cgroup` adds to the groups' directories.
+struct Subgroups {
+    /// For hierarchies that no other entry names, or "".
+    private var common = ""
+    private var paths: [Substring: String] = [:]
+
+    init(_ texts: [String], _ groups: [String]) throws {
+        for text in texts {
+            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let path = parts[parts.count - 1].split(separator: "/").filter { $0 != "." }
+            guard !path.contains("..") else { throw PlanError("--cgroup \(text): \(parts[parts.count - 1]) is not a sub cgroup path") }
+            let suffix = path.map { "/" + $0 }.joined()
+            if parts.count == 1 { common = suffix }
+            for controller in parts.count == 1 ? [] : parts[0].split(separator: ",") {
+                guard groups.contains(where: { Self.controllers(of: $0).contains(controller) }) else {
+                    throw PlanError("--cgroup \(text): unknown controller \(controller)")
+                }
+                paths[controller] = suffix
+            }
+        }
+    }
+
+    /// Names of the hierarchy that a group is in, as it is mounted below /sys/fs/cgroup.
+    private static func controllers(of group: String) -> [Substring] {
+        let parts = group.split(separator: "/")
+        return parts.count > 3 ? parts[3].split(separator: ",") : []
+    }
+
+    func suffix(of group: String) -> String { Self.controllers(of: group).lazy.compactMap { paths[$0] }.first ?? common }
 }

@@ -7,32 +7,52 @@ import StrictJSON
 
 /// Runs hooks (runtime-spec, config.md, "POSIX-platform Hooks"): the container's state on stdin, and a limit on their time.
 enum HookRunner {
+    /// When hooks run, by their member of `hooks`.
+    enum Kind: String { case prestart, createRuntime, createContainer, startContainer, poststart, poststop }
+
     /// Bytes of a failed hook's output that are shown.
     private static let shownOutput = 4096
 
     /// Runs hooks in their order. - Throws: `LaunchFailure` at the first that fails.
-    static func run(_ hooks: [RuntimeSpec.Hook], _ state: RuntimeContainerState) throws {
+    ///
+    /// - Parameter filter: of system calls, for the hooks.
+    static func run(_ hooks: [RuntimeSpec.Hook], _ kind: Kind, _ state: RuntimeContainerState, filter: SeccompFilter? = nil) throws {
         if hooks.isEmpty { return }
         let text = try StrictJSONEncoder().encode(state)
-        for hook in hooks { try run(hook, text) }
+        for (index, hook) in hooks.enumerated() {
+            do {
+                try run(hook, text, filter)
+            } catch let failure as HookFailure {
+                throw LaunchFailure(
+                    .runtimeHooks, "error running \(kind.rawValue) hook #\(index): \(hook.path): \(failure.reason)", subject: hook.path)
+            }
+        }
     }
 
-    /// Runs all hooks, whatever becomes of the earlier ones: those after the start and after the end stop nothing (runtime-spec, "Lifecycle").
+    /// Runs all `poststop` hooks, whatever becomes of the earlier ones: they stop nothing (runtime-spec, "Lifecycle").
     ///
     /// - Returns: one sentence for each that failed.
-    static func runAll(_ hooks: [RuntimeSpec.Hook], _ state: RuntimeContainerState) -> [String] {
+    static func runAfterEnd(_ hooks: [RuntimeSpec.Hook], _ state: RuntimeContainerState) -> [String] {
         var complaints: [String] = []
         for hook in hooks {
             do {
-                try run([hook], state)
+                try run(hook, try StrictJSONEncoder().encode(state), nil)
+            } catch let failure as HookFailure {
+                let how = failure.exitCode.map { "with exit code \($0)" } ?? "by \(failure.reason)"
+                complaints.append("poststop hook failed \(how): \(hook.path)" + (failure.exitCode == nil ? "" : ": \(failure.reason)"))
             } catch {
-                complaints.append((error as? LaunchFailure)?.message ?? "\(error)")
+                complaints.append("poststop hook failed: \(hook.path): \((error as? LaunchFailure)?.message ?? "\(error)")")
             }
         }
         return complaints
     }
 
-    private static func run(_ hook: RuntimeSpec.Hook, _ state: [UInt8]) throws {
+    private struct HookFailure: Error {
+        var reason: String
+        var exitCode: Int32?
+    }
+
+    private static func run(_ hook: RuntimeSpec.Hook, _ state: [UInt8], _ filter: SeccompFilter?) throws {
         // Files in memory instead of pipes: a hook that reads or writes nothing, or leaves something running, blocks nobody.
         let input = try file("hook-state")
         try input.writeAll(state)
@@ -40,7 +60,7 @@ enum HookRunner {
         try retrying("lseek") { lseek(raw, 0, SEEK_SET) }
         let output = try file("hook-output")
         switch try Processes.fork() {
-        case .child: execute(hook, input.rawValue, output.rawValue)
+        case .child: execute(hook, input.rawValue, output.rawValue, filter)
         case .parent(let process):
             let end = try wait(process, hook)
             if end == .exited(0) { return }
@@ -48,7 +68,9 @@ enum HookRunner {
             try retrying("lseek") { lseek(failed, 0, SEEK_SET) }
             var said = String(decoding: try output.read(upTo: shownOutput), as: UTF8.self)
             while said.last?.isWhitespace == true { said.removeLast() }
-            throw failure(hook, "\(end.inWords)" + (said.isEmpty ? "" : ", output: \(said)"))
+            var code: Int32?
+            if case .exited(let number) = end { code = number }
+            throw HookFailure(reason: end.inWords + (said.isEmpty ? "" : ", output: \(said)"), exitCode: code)
         }
     }
 
@@ -56,9 +78,15 @@ enum HookRunner {
         FileDescriptor(owning: try retrying("memfd_create") { cl_memfd_create(name, 1) })
     }
 
-    private static func execute(_ hook: RuntimeSpec.Hook, _ input: Int32, _ output: Int32) -> Never {
+    private static func execute(_ hook: RuntimeSpec.Hook, _ input: Int32, _ output: Int32, _ filter: SeccompFilter?) -> Never {
         if dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 { _exit(127) }
         SignalState.reset()
+        do {
+            try filter?.load()
+        } catch {
+            writeStandardError("\(hook.path): the system call filter cannot be loaded: \(error)")
+            _exit(127)
+        }
         let number = ExecutableSearch.execute(hook.path, hook.args ?? [hook.path], hook.env ?? CurrentEnvironment.variables)
         writeStandardError("\(hook.path): \(KernelError(call: "execve", errno: number).reason)")
         _exit(127)
@@ -71,13 +99,9 @@ enum HookRunner {
         if try retrying("poll", "", { poll(&ended, 1, limit) }) == 0 {
             try Processes.signal(process.pidfd, SIGKILL)
             let end = try Processes.wait(for: process.pid)
-            throw failure(hook, "not done within \(hook.timeout ?? 0) s (\(end.inWords))")
+            throw HookFailure(reason: "not done within \(hook.timeout ?? 0) s (\(end.inWords))")
         }
         return try Processes.wait(for: process.pid)
-    }
-
-    private static func failure(_ hook: RuntimeSpec.Hook, _ reason: String) -> LaunchFailure {
-        LaunchFailure(.runtimeHooks, "error running hook \(hook.path): \(reason)", subject: hook.path)
     }
 }
 
@@ -85,8 +109,18 @@ extension ProcessEnd {
     var inWords: String {
         switch self {
         case .exited(let code): "exit status \(code)"
-        case .signalled(let number): "ended by signal \(number)"
+        case .signalled(let number): "ended by signal \(number)" + (strsignal(number).map { " (\(String(cString: $0).lowercased()))" } ?? "")
         }
+    }
+}
+
+/// "NAME=value" lists.
+enum EnvironmentList {
+    /// Each name once, with its last value, where that stands.
+    static func merged(_ variables: [String]) -> [String] {
+        var seen: Set<Substring> = []
+        let last = variables.reversed().filter { seen.insert($0.prefix { $0 != "=" }).inserted }
+        return last.reversed()
     }
 }
 

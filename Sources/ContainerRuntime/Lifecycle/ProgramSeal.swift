@@ -51,6 +51,8 @@ public enum ProgramSeal {
         let seals = cl_fcntl(raw, getSeals, 0)
         if seals >= 0, Int(seals) & writeSeal != 0 { return false }
         guard let namespace = spec.linux?.namespaces?.first(where: { $0.type == .user }), namespace.path?.isEmpty ?? true else { return true }
+        // Without maps the caller is root inside (`LaunchPlanner.identityMaps`).
+        if spec.linux?.uidMappings?.isEmpty ?? true { return true }
         let status = try program.status()
         if status.st_mode & 0o002 != 0 { return true }
         let groupWrites = status.st_mode & 0o020 != 0

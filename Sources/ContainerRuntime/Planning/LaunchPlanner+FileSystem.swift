@@ -58,7 +58,9 @@ extension LaunchPlanner {
         let (users, groups) = (mount.uidMappings ?? [], mount.gidMappings ?? [])
         if users.isEmpty && groups.isEmpty {
             guard let kind = options.idMap else { return nil }
-            guard linux.uidMappings != nil else {
+            // A user namespace that is joined has maps already, which are then the container's.
+            let joins = (linux.namespaces ?? []).contains { $0.type == .user && $0.path?.isEmpty == false }
+            guard linux.uidMappings != nil || joins else {
                 throw PlanError("the mount on \(mount.destination) is to be ID-mapped, which needs a user namespace or uidMappings of its own")
             }
             return MountIDMapping(map: .container, recursive: kind == .recursive)

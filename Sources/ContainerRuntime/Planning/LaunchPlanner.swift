@@ -23,6 +23,9 @@ public struct LaunchFacts: Sendable {
     public var movesRoot = false
     /// `--no-new-keyring`
     public var keepsKeyring = false
+    /// The caller's own IDs.
+    public var user: UInt32 = 0
+    public var group: UInt32 = 0
     /// The caller is the host's root: a control group that cannot be had is an error then.
     public var isPrivileged = true
 
@@ -83,16 +86,19 @@ public enum LaunchPlanner {
         _ spec: RuntimeSpec, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ facts: LaunchFacts, _ namespaces: NamespacePlan
     ) throws -> [LaunchStep] {
         var steps: [LaunchStep] = [.namespaces(new: namespaces.new, joined: namespaces.joined)]
-        if namespaces.makesUserNamespace { steps.append(try identityMaps(linux)) }
+        if namespaces.makesUserNamespace { steps.append(try identityMaps(linux, facts)) }
         if let group = controlGroup(linux, ext, facts) { steps.append(.controlGroup(group)) }
         if let network = ext?.network, case .outbound = network { steps.append(.network(network)) }
         if case .overlay(let overlay)? = ext?.root, overlay.idmapLowers { steps.append(.layers(overlay)) }
         steps.append(.mountNamespace)
         if let offsets = try timeOffsets(linux, namespaces) { steps.append(offsets) }
         if spec.hostname != nil || spec.domainname != nil {
+            let member = spec.hostname == nil ? "domainname" : "hostname"
             guard namespaces.new.contains("uts") || namespaces.joins("uts") else {
-                let member = spec.hostname != nil ? "hostname" : "domainname"
                 throw PlanError("\(member) is set but the UTS namespace is the host's: add {\"type\": \"uts\"} to linux.namespaces")
+            }
+            if let domain = spec.domainname, let control = linux.sysctl?["kernel.domainname"], control != domain {
+                throw PlanError("sysctl \"kernel.domainname\" is \"\(control)\" and domainname is \"\(domain)\": name one of them")
             }
             steps.append(.hostname(spec.hostname, domain: spec.domainname))
         }
@@ -157,9 +163,15 @@ public enum LaunchPlanner {
         }
     }
 
-    private static func identityMaps(_ linux: RuntimeSpec.Linux) throws -> LaunchStep {
-        guard let uid = linux.uidMappings, let gid = linux.gidMappings, !uid.isEmpty, !gid.isEmpty else {
-            throw PlanError("a new user namespace needs linux.uidMappings and linux.gidMappings")
+    private static func identityMaps(_ linux: RuntimeSpec.Linux, _ facts: LaunchFacts) throws -> LaunchStep {
+        let (uid, gid) = (linux.uidMappings ?? [], linux.gidMappings ?? [])
+        // The specification leaves both open: then the caller, and nobody else, is root inside, as crun has it.
+        if uid.isEmpty, gid.isEmpty {
+            func own(_ id: UInt32) -> [RuntimeSpec.IDMapping] { [RuntimeSpec.IDMapping(containerID: 0, hostID: id, size: 1)] }
+            return .identityMaps(uid: own(facts.user), gid: own(facts.group))
+        }
+        guard !uid.isEmpty, !gid.isEmpty else {
+            throw PlanError("a new user namespace needs both of linux.uidMappings and linux.gidMappings, or none")
         }
         return .identityMaps(uid: uid, gid: gid)
     }
@@ -191,10 +203,11 @@ public enum LaunchPlanner {
             "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
             "kernel.shmmni", "kernel.shm_rmid_forced",
         ]
-        let uts = ["kernel.hostname", "kernel.domainname"]
         if key.hasPrefix("net."), namespaces.new.contains("net") || namespaces.joins("net") { return key }
         if ipc.contains(key) || key.hasPrefix("fs.mqueue."), namespaces.new.contains("ipc") || namespaces.joins("ipc") { return key }
-        if uts.contains(key), namespaces.new.contains("uts") || namespaces.joins("uts") { return key }
+        // Two words for one name have no order (as runc and crun have it).
+        if key == "kernel.hostname" { throw PlanError("sysctl \"kernel.hostname\" conflicts with the OCI field hostname: use that one") }
+        if key == "kernel.domainname", namespaces.new.contains("uts") || namespaces.joins("uts") { return key }
         throw PlanError("sysctl \"\(key)\" is not in a separate kernel namespace: it would change the host")
     }
 
@@ -274,7 +287,14 @@ public enum LaunchPlanner {
     private static func warnings(_ process: RuntimeSpec.Process) -> [String] {
         let sets = process.capabilities
         let names = [sets?.bounding, sets?.effective, sets?.permitted, sets?.inheritable, sets?.ambient].flatMap { $0 ?? [] }
-        return Set(names.filter { Capability(named: $0) == nil }).sorted().map { "ignoring unknown capability \($0)" }
+        // capabilities(7): only what is permitted and inheritable can be ambient.
+        let lost = (sets?.ambient ?? []).filter { Capability(named: $0) != nil }.compactMap { name -> String? in
+            for (set, word) in [(sets?.permitted, "permitted"), (sets?.inheritable, "inheritable")] where !(set ?? []).contains(name) {
+                return "can't raise ambient capability \(name): it is not \(word)"
+            }
+            return nil
+        }
+        return Set(names.filter { Capability(named: $0) == nil }).sorted().map { "ignoring unknown capability \($0)" } + lost
     }
 }
 

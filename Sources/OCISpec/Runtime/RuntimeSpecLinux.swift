@@ -19,6 +19,7 @@ extension RuntimeSpec {
         public var mountLabel: String?
         public var intelRdt: IntelRdt?
         public var personality: Personality?
+        public var memoryPolicy: MemoryPolicy?
         /// By clock: "monotonic", "boottime".
         public var timeOffsets: [String: TimeOffset]?
 
@@ -27,7 +28,8 @@ extension RuntimeSpec {
             resources: Resources? = nil, cgroupsPath: String? = nil, namespaces: [Namespace]? = nil, devices: [Device]? = nil,
             netDevices: [String: NetDevice]? = nil, seccomp: Seccomp? = nil, rootfsPropagation: String? = nil,
             maskedPaths: [String]? = nil, readonlyPaths: [String]? = nil, mountLabel: String? = nil,
-            intelRdt: IntelRdt? = nil, personality: Personality? = nil, timeOffsets: [String: TimeOffset]? = nil
+            intelRdt: IntelRdt? = nil, personality: Personality? = nil, memoryPolicy: MemoryPolicy? = nil,
+            timeOffsets: [String: TimeOffset]? = nil
         ) {
             self.uidMappings = uidMappings
             self.gidMappings = gidMappings
@@ -44,6 +46,7 @@ extension RuntimeSpec {
             self.mountLabel = mountLabel
             self.intelRdt = intelRdt
             self.personality = personality
+            self.memoryPolicy = memoryPolicy
             self.timeOffsets = timeOffsets
         }
     }
@@ -125,6 +128,20 @@ extension RuntimeSpec {
 
         public init(domain: String, flags: [String]? = nil) {
             self.domain = domain
+            self.flags = flags
+        }
+    }
+
+    /// set_mempolicy(2); `mode` as "MPOL_BIND", flags as "MPOL_F_STATIC_NODES".
+    public struct MemoryPolicy: Codable, Sendable, Equatable {
+        public var mode: String
+        /// A list such as "0-3,7".
+        public var nodes: String?
+        public var flags: [String]?
+
+        public init(mode: String, nodes: String? = nil, flags: [String]? = nil) {
+            self.mode = mode
+            self.nodes = nodes
             self.flags = flags
         }
     }

@@ -58,6 +58,7 @@ extension RuntimeSpec {
     }
 
     public struct User: Codable, Sendable, Equatable {
+        /// 0 where it is absent, as every runtime has it.
         public var uid: UInt32
         public var gid: UInt32
         public var umask: UInt32?
@@ -68,6 +69,14 @@ extension RuntimeSpec {
             self.gid = gid
             self.umask = umask
             self.additionalGids = additionalGids
+        }
+
+        public init(from decoder: any Decoder) throws {
+            let container = try decoder.container(keyedBy: CodingKeys.self)
+            uid = try container.decodeIfPresent(UInt32.self, forKey: .uid) ?? 0
+            gid = try container.decodeIfPresent(UInt32.self, forKey: .gid) ?? 0
+            umask = try container.decodeIfPresent(UInt32.self, forKey: .umask)
+            additionalGids = try container.decodeIfPresent([UInt32].self, forKey: .additionalGids)
         }
     }
 
@@ -132,9 +141,10 @@ extension RuntimeSpec {
     /// ioprio_set(2); `class` as "IOPRIO_CLASS_BE".
     public struct IOPriority: Codable, Sendable, Equatable {
         public var `class`: String
-        public var priority: Int
+        /// Means nothing to IOPRIO_CLASS_IDLE.
+        public var priority: Int?
 
-        public init(class: String, priority: Int) {
+        public init(class: String, priority: Int? = nil) {
             self.class = `class`
             self.priority = priority
         }

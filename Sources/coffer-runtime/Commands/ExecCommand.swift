@@ -10,7 +10,8 @@ enum ExecCommand {
     private static let table: [String: Bool] = [
         "process": true, "tty": false, "detach": false, "user": true, "env": true, "cwd": true, "pid-file": true, "state": true,
         "interactive": false, "user-spec": true, "console-socket": true, "preserve-fds": true, "cap": true, "apparmor": true,
-        "process-label": true, "no-new-privs": false, "additional-gids": true, "ignore-paused": false, "no-subreaper": false, "cgroup": true,
+        "process-label": true, "no-new-privs": false, "additional-gids": true, "pidfd-socket": true, "ignore-paused": false, "no-subreaper": false,
+        "cgroup": true,
     ]
     private static let aliases = [
         "p": "process", "t": "tty", "d": "detach", "u": "user", "e": "env", "i": "interactive", "c": "cap", "g": "additional-gids",
@@ -19,6 +20,15 @@ enum ExecCommand {
     static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
         let options = try ParsedOptions(arguments, table, aliases: aliases, stopsAtOperand: true)
         if let path = options.value("state") { return try runForEngine(path, options) }
+        do {
+            return try run(options, global)
+        } catch {
+            RuntimeLog.report((error as? LaunchFailure)?.message ?? "\(error)")
+            return ExitCode.failedExec
+        }
+    }
+
+    private static func run(_ options: ParsedOptions, _ global: GlobalOptions) throws -> Int32 {
         let directory = try global.container(options)
         let record = try directory.load()
         let status = try directory.status(of: record)
@@ -28,14 +38,15 @@ enum ExecCommand {
         // Its first process is still this program (CVE-2016-9962); a container of nobody has no namespaces to enter.
         guard status == .running || status == .paused else { throw PlanError("cannot exec in a \(status.rawValue) container") }
         let (spec, ext) = try directory.configuration(record)
-        let descriptors = try PreservedDescriptors.count(options.value("preserve-fds"))
-        try ProgramSeal.apply(for: spec, keeping: Array(3..<(3 + descriptors.all)) + processDescriptor(options))
+        let descriptors = try PreservedDescriptors.take(options.value("preserve-fds"))
+        try ProgramSeal.apply(for: spec, keeping: descriptors.all + processDescriptor(options))
         var session = ExecSession(
             state: record.state, spec: spec, ext: ext, process: try process(options, spec), userSpec: nil, detach: options.isSet("detach"),
             interactive: true, filterCache: try FilterCache.directory(global), pidFile: options.value("pid-file"))
         session.inheritsStreams = true
         session.consoleSocket = try options.value("console-socket").map(BundleCommand.absolute)
-        session.subgroup = options.value("cgroup")
+        session.pidfdSocket = try options.value("pidfd-socket").map(BundleCommand.absolute)
+        session.subgroups = options.values["cgroup"] ?? []
         (session.preservedDescriptors, session.socketActivation) = descriptors
         session.containerState = RuntimeContainerState(
             ociVersion: record.ociVersion, id: record.id, status: status, pid: record.state.pid, bundle: record.bundle,
@@ -62,7 +73,11 @@ enum ExecCommand {
 
     /// `--process` as a number is a descriptor that the engine has handed down: nothing is written to disk for an exec.
     private static func processDescriptor(_ options: ParsedOptions) -> [Int32] {
-        options.value("process").flatMap { Int32($0) }.map { $0 > 2 ? [$0] : [] } ?? []
+        guard let source = options.value("process") else { return [] }
+        // A shell's <(…) is a descriptor too, and its name leads nowhere once this program has sealed itself.
+        let directory = "/dev/fd/"
+        let number = Int32(source.hasPrefix(directory) ? source.dropFirst(directory.count) : source[...])
+        return number.map { $0 > 2 ? [$0] : [] } ?? []
     }
 
     private static func process(_ options: ParsedOptions, _ spec: RuntimeSpec) throws -> RuntimeSpec.Process {
@@ -83,7 +98,7 @@ enum ExecCommand {
             if process.args?.isEmpty ?? true { throw OptionError("exec needs a program") }
         }
         if options.isSet("tty") { process.terminal = true }
-        process.env = (process.env ?? []) + (options.values["env"] ?? [])
+        process.env = (process.env ?? []) + (options.values["env"] ?? [])  // the last one counts
         if let cwd = options.value("cwd") { process.cwd = cwd }
         if let profile = options.value("apparmor") { process.apparmorProfile = profile }
         if let label = options.value("process-label") { process.selinuxLabel = label }
@@ -109,11 +124,17 @@ enum ExecCommand {
         }
         for name in options.values["cap"] ?? [] {
             let full = name.uppercased().hasPrefix("CAP_") ? name.uppercased() : "CAP_" + name.uppercased()
-            guard Capability(named: full) != nil else { throw OptionError("--cap \(name) is no capability") }
+            // As in config.json: what nobody knows cannot be granted, and is a warning (`LaunchPlanner`).
+            guard Capability(named: full) != nil else {
+                RuntimeLog.warn("ignoring unknown capability \(full)")
+                continue
+            }
             var sets = process.capabilities ?? RuntimeSpec.Capabilities()
             sets.bounding = (sets.bounding ?? []) + [full]
             sets.effective = (sets.effective ?? []) + [full]
             sets.permitted = (sets.permitted ?? []) + [full]
+            // Ambient needs inheritable, which a process has only where its container's configuration gives it (CVE-2022-24769).
+            if sets.inheritable?.contains(full) ?? false { sets.ambient = (sets.ambient ?? []) + [full] }
             process.capabilities = sets
         }
     }

@@ -7,7 +7,7 @@ import LinuxKernel
 enum BundleCommand {
     static let table: [String: Bool] = [
         "bundle": true, "config": true, "pid-file": true, "no-pivot": false, "no-new-keyring": false, "preserve-fds": true,
-        "console-socket": true, "no-subreaper": false,
+        "console-socket": true, "no-subreaper": false, "pidfd-socket": true,
     ]
     static let aliases = ["b": "bundle", "f": "config"]
 
@@ -16,12 +16,13 @@ enum BundleCommand {
         if let path = options.value("config") { result.configuration = path.contains("/") ? try absolute(path) : path }
         result.pidFile = options.value("pid-file")
         result.consoleSocket = try options.value("console-socket").map(absolute)
+        result.pidfdSocket = try options.value("pidfd-socket").map(absolute)
         result.noPivot = options.isSet("no-pivot")
         result.noNewKeyring = options.isSet("no-new-keyring")
         result.filterCache = try FilterCache.directory(global)
         result.withoutGroups = global.withoutGroups
         result.preference = global.groups
-        (result.preservedDescriptors, result.socketActivation) = try PreservedDescriptors.count(options.value("preserve-fds"))
+        (result.preservedDescriptors, result.socketActivation) = try PreservedDescriptors.take(options.value("preserve-fds"))
         return result
     }
 
@@ -64,14 +65,15 @@ enum StartCommand {
         let options = try ParsedOptions(arguments, [:])
         let directory = try global.container(options)
         try options.expectOperands(1)
-        for complaint in try ContainerStart(directory).run() { RuntimeLog.warn(complaint) }
+        try ContainerStart(directory).run(RuntimeLog.warn)
         return 0
     }
 }
 
 /// Descriptors that the caller hands to the payload: `--preserve-fds`, and those of socket activation (sd_listen_fds(3)).
 enum PreservedDescriptors {
-    static func count(_ given: String?) throws -> (all: Int32, sockets: Int32) {
+    /// To be called before this program opens anything that stays open.
+    static func take(_ given: String?) throws -> (all: [Int32], sockets: Int32) {
         var count: Int32 = 0
         if let given {
             guard let number = Int32(given), (0...1024).contains(number) else {
@@ -86,11 +88,26 @@ enum PreservedDescriptors {
             }
             sockets = number
         }
-        // Everything that this program opens lies above them, or would take their place (CVE-2024-21626).
-        for descriptor in 3..<(3 + count + sockets) where fcntl(descriptor, F_GETFD) == -1 {
-            throw OptionError("descriptor \(descriptor) of --preserve-fds is not open")
+        let wanted = 3..<(3 + count + sockets)
+        let open = wanted.filter { fcntl($0, F_GETFD) != -1 }
+        let closed = wanted.filter { !open.contains($0) }
+        // What this program opens would take the places of those that the caller has not opened, and reach the payload (CVE-2024-21626).
+        try occupy(closed, above: 3 + count + sockets)
+        if let first = closed.first, let last = closed.last {
+            RuntimeLog.warn("of the descriptors to be preserved, \(closed.count) from \(first) to \(last) are not open")
         }
-        return (count + sockets, sockets)
+        return (open, sockets)
+    }
+
+    /// Closed by execve, and not among those that are passed on.
+    private static func occupy(_ descriptors: [Int32], above end: Int32) throws {
+        if descriptors.isEmpty { return }
+        let null = try FileDescriptor.open("/dev/null", O_RDWR)
+        let raw = null.rawValue
+        let source = FileDescriptor(owning: try retrying("fcntl", "F_DUPFD_CLOEXEC") { fcntl(raw, F_DUPFD_CLOEXEC, end) })
+        try null.close()
+        let high = source.rawValue
+        for descriptor in descriptors { try retrying("fcntl", "F_DUPFD_CLOEXEC") { fcntl(high, F_DUPFD_CLOEXEC, descriptor) } }
     }
 }
 

@@ -92,16 +92,18 @@ enum DefaultSpec {
         spec.process = process
         spec.root = RuntimeSpec.Root(path: "rootfs", readonly: true)
         spec.hostname = "coffer"
-        spec.mounts = mounts
+        spec.mounts = mounts(rootless: rootless)
         spec.linux = linux
         return spec
     }
 
-    private static var mounts: [RuntimeSpec.Mount] {
+    /// - Parameter rootless: only one group is mapped, which is not that of terminals (5).
+    private static func mounts(rootless: Bool) -> [RuntimeSpec.Mount] {
+        let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
         let closed = ["nosuid", "noexec", "nodev"]
         return [
             ("/proc", "proc", closed), ("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-            ("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+            ("/dev/pts", "devpts", rootless ? terminals : terminals + ["gid=5"]),
             ("/dev/shm", "tmpfs", closed + ["mode=1777", "size=65536k"]), ("/dev/mqueue", "mqueue", closed),
             ("/sys", "sysfs", closed + ["ro"]), ("/sys/fs/cgroup", "cgroup", closed + ["ro"]),
         ].map { RuntimeSpec.Mount(destination: $0.0, type: $0.1, source: $0.1, options: $0.2) }

@@ -118,6 +118,7 @@ enum KillCommand {
             if try directory.status(of: record) == .stopped { return 0 }
         }
         let status = try directory.status(of: record)
+        if number == SIGKILL, try killsAll(directory, record) { return 0 }
         guard status != .stopped, record.state.pid > 0 else { throw PlanError("container not running") }
         let process = try Processes.open(record.state.pid)
         guard try Processes.startTicks(of: record.state.pid) == record.state.pidStartTicks else { throw PlanError("container not running") }
@@ -130,19 +131,46 @@ enum KillCommand {
     }
 }
 
-/// `delete [--force] ID…`
+extension KillCommand {
+    /// Where the process namespace is another's, the death of the first process takes nobody along: then all of the group are killed.
+    ///
+    /// - Returns: false where there is nobody left, or the kernel does it.
+    private static func killsAll(_ directory: ContainerDirectory, _ record: ContainerRecord) throws -> Bool {
+        let namespaces = try directory.configuration(record).spec.linux?.namespaces ?? []
+        if namespaces.contains(where: { $0.type == .pid && $0.path?.isEmpty ?? true }) { return false }
+        let processes = ContainerProcesses(record.state.cgroupPaths)
+        if try processes.list().isEmpty { return false }
+        try processes.signalAll(SIGKILL)
+        // Cgroup v1 keeps a frozen process from taking even this one.
+        if try CgroupDirectories.isFrozen(record.state.cgroupPaths) { try CgroupDirectories.setFrozen(false, record.state.cgroupPaths) }
+        return true
+    }
+}
+
+/// `delete [--force] ID`, or `delete --regex [--force] PATTERN`
 enum DeleteCommand {
     static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
-        let options = try ParsedOptions(arguments, ["force": false], aliases: ["f": "force"])
-        let directory = try global.container(options)
+        let options = try ParsedOptions(arguments, ["force": false, "regex": false], aliases: ["f": "force", "r": "regex"])
         try options.expectOperands(1)
+        if !options.isSet("regex") {
+            try delete(try global.container(options), options)
+            return 0
+        }
+        guard let text = options.operands.first else { throw OptionError("--regex needs a pattern") }
+        var pattern = try Pattern(text)
+        for directory in try ContainerDirectory.all(root: global.root) where pattern.isFound(in: directory.id) {
+            try delete(directory, options)
+        }
+        return 0
+    }
+
+    private static func delete(_ directory: ContainerDirectory, _ options: ParsedOptions) throws {
         let record: ContainerRecord
         do {
             record = try directory.load()
         } catch let error as NoSuchContainer {
             guard options.isSet("force") else { throw error }
-            try directory.remove()  // what a creation that was killed at once has left
-            return 0
+            return try directory.remove()  // what a creation that was killed at once has left
         }
         let status = try directory.status(of: record)
         let deletion = ContainerDeletion(directory, record)
@@ -151,8 +179,25 @@ enum DeleteCommand {
         }
         try deletion.end()
         for complaint in try deletion.remove(creationWasKilled: record.state.pid == 0) { RuntimeLog.warn(complaint) }
-        return 0
     }
+}
+
+/// An extended regular expression (regex(7)), found anywhere in a text.
+private struct Pattern: ~Copyable {
+    private var compiled = regex_t()
+
+    init(_ text: String) throws {
+        guard regcomp(&compiled, text, REG_EXTENDED | (1 << 3)) == 0 else {  // REG_NOSUB, a cast in C
+            throw OptionError("\"\(text)\" is no regular expression")
+        }
+    }
+
+    deinit {
+        var own = compiled
+        regfree(&own)
+    }
+
+    mutating func isFound(in text: String) -> Bool { regexec(&compiled, text, 0, nil, 0) == 0 }
 }
 
 /// `pause ID`
@@ -199,7 +244,7 @@ enum SignalNames {
     ]
 
     static func number(of text: String) -> Int32? {
-        if let number = Int32(text) { return (1...64).contains(number) ? number : nil }
+        if let number = Int32(text) { return (0...64).contains(number) ? number : nil }
         let name = text.uppercased()
         let bare = name.hasPrefix("SIG") ? String(name.dropFirst(3)) : name
         // Real-time signals count from both ends (signal(7)); 32 and 33 are glibc's own.

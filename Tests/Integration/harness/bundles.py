@@ -8,7 +8,8 @@ import subprocess
 from harness.registry import Failure, Unavailable
 
 PROGRAMS = ("cat", "chmod", "date", "echo", "env", "false", "find", "grep", "hostname", "id", "kill", "ls", "mkdir", "mount", "nice", "ps", "pwd",
-            "readlink", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "uname", "wc")
+            "readlink", "sh", "sleep", "stat", "stty", "taskset", "touch",
+            "true", "tty", "uname", "unshare", "wc")
 
 
 class Bundle:
