@@ -75,7 +75,7 @@ let package = Package(
         .target(
             name: "ContainerRuntime", dependencies: ["CLinux", "LinuxKernel", "OCISpec", "LaunchPlan", "StrictJSON", "TextSearch"],
             swiftSettings: strict),
-        .target(name: "ProbeAttempts", dependencies: ["CLinux", "CProbing", "LinuxKernel", "Probe"], swiftSettings: strict),
+        .target(name: "ProbeAttempts", dependencies: ["CLinux", "CProbing", "LinuxKernel", "Probe", "TextSearch"], swiftSettings: strict),
         .target(
             name: "ImageStore",
             dependencies: [

@@ -133,10 +133,10 @@ struct MountEntry: Equatable {
     }
 
     init?(line: Substring) {
-        let halves = line.split(separator: " - ", maxSplits: 1)
-        guard halves.count == 2 else { return nil }
-        let first = halves[0].split(separator: " ")
-        let second = halves[1].split(separator: " ")
+        let fields = line.split(separator: " ")
+        // A hyphen alone ends the optional fields (proc_pid_mountinfo(5)); spaces of paths are written as octal digits.
+        guard let hyphen = fields.firstIndex(of: "-") else { return nil }
+        let (first, second) = (Array(fields[..<hyphen]), Array(fields[(hyphen + 1)...]))
         guard first.count >= 6, second.count >= 3 else { return nil }
         device = String(first[2])
         root = Self.unescaped(first[3])

@@ -2,6 +2,7 @@ import CProbing
 import Glibc
 import LinuxKernel
 import Probe
+import TextSearch
 
 extension Attempts {
     /// Tried for as long as a probe may last, less one second, while the engine works on the same directory or enters the container.
