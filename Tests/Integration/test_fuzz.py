@@ -225,7 +225,7 @@ class Bundle:
             self._clean()
             raise
 
-    def answer(self, result, refusals=(1, 125, 126, 127)):
+    def answer(self, result, refusals=(1, 125, 126, 127, 255)):
         """Whether the program accepted it; fails for a crash, and for a refusal that is no sentence."""
         if result.code in CRASHES and "coffer-runtime" not in result.stderr and self._is_crash(result):
             raise Failure(f"the program crashed ({result.code}): {result.stderr[-500:]!r}")

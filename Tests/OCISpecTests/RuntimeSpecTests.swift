@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test func ignoresWhatItDoesNotKnow() throws {
-        let text = #"{"ociVersion":"1.2.0","solaris":{},"linux":{"memoryPolicy":{"mode":"x"},"devices":null}}"#
+        let text = #"{"ociVersion":"1.2.0","solaris":{},"linux":{"cpuGovernor":{"mode":"x"},"devices":null}}"#
         let spec = try StrictJSONDecoder().decode(RuntimeSpec.self, from: Array(text.utf8))
         #expect(spec == RuntimeSpec(linux: .init()))
         #expect(String(decoding: try StrictJSONEncoder().encode(spec), as: UTF8.self) == #"{"ociVersion":"1.2.0","linux":{}}"#)

@@ -58,7 +58,9 @@ struct HostPath {
     static func price(of mount: Mount) -> (weight: Double, text: String) {
         let source = normal(mount.source)
         let kind = mount.isWritable ? "writable" : "read-only"
-        if let socket = sockets.first(where: { source.hasSuffix($0.ending) }) { return (socket.weight, socket.effect) }
+        // A socket may lie under another name on the host; what is inside goes by the name that clients look for.
+        let names = [source, normal(mount.destination)]
+        if let socket = sockets.first(where: { row in names.contains { $0.hasSuffix(row.ending) } }) { return (socket.weight, socket.effect) }
         let isRW = mount.isWritable
         var best: (weight: Double, text: String) = (isRW ? 2 : 0.5, "\(source) of the host is inside, \(kind)")
         if source.hasSuffix(".sock") || source.hasSuffix(".socket") { best = (15, "\(source): it talks to the service behind the socket") }
