@@ -115,6 +115,8 @@ def a_state_directory_that_somebody_else_made_is_not_believed(t):
         raise Unavailable("only root can make another user's directory")
     bundle = Bundle(t)
     place = pathlib.Path(f"/tmp/coffer-runtime-{t.world.uid}")
+    # What an earlier run of the same user's left, without any container.
+    shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     t.cleanups.append(place.rmdir)
     place.chmod(0o777)
