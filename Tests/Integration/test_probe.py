@@ -65,6 +65,8 @@ def standard_has_nothing_reachable(t):
     t.true(len(having(report, "contained")) > 100, f"too few were tried: {report['totals']}")
     t.equal(known(report), {}, "information without a reason in docs/THREAT-MODEL.md")
     nothing_is_left(t)
+    # An image with files where an engine binds its own, and nothing of the kind on the host yet.
+    t.equal(details(probe(t, "--no-peel", t.debian()), "reachable"), {}, "reachable in a Debian image")
 
 
 @test(modes=BOTH)

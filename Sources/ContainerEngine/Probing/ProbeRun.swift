@@ -84,9 +84,15 @@ final class ProbeRun {
         }
     }
 
+    /// What engines write for each container, and bind over the image's: of an image's twin it is not there yet.
+    private static let generated: Set<String> = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"]
+
     private static func kind(of mount: Mount) -> CanaryKind {
         var status = stat()
-        guard mount.source.hasPrefix("/"), stat(mount.source, &status) == 0 else { return mount.source.hasSuffix(".sock") ? .socket : .directory }
+        guard mount.source.hasPrefix("/"), stat(mount.source, &status) == 0 else {
+            if generated.contains(mount.destination) { return .file }
+            return mount.source.hasSuffix(".sock") ? .socket : .directory
+        }
         switch status.st_mode & S_IFMT {
         case S_IFDIR: return .directory
         case S_IFSOCK: return .socket
