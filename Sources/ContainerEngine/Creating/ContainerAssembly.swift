@@ -47,7 +47,8 @@ struct ContainerAssembly {
     private func exposureNote(_ resolution: Resolution) throws(EngineError) -> String? {
         guard case .level(let level) = resolution.confinement.origin else { return nil }
         return try OwnContainers.note(
-            subject(resolution.confinement), level: level, host: try HostFacts.current(isRootful: engine.root.isRootful, range: try range()),
+            subject(resolution.confinement), level: level,
+            host: try HostFacts.current(isRootful: engine.root.isRootful, range: try engine.idRange(of: record)),
             image: imageDefaults)
     }
 
@@ -66,7 +67,7 @@ struct ContainerAssembly {
     /// The confinement and the bundle that says it, without touching anything.
     func resolve(_ files: NetworkFiles) throws(EngineError) -> (ConfinementBundle, Resolution) {
         let request = try ConfinementRequest(details, directory, engine)
-        let host = try HostFacts.current(isRootful: engine.root.isRootful, range: try range())
+        let host = try HostFacts.current(isRootful: engine.root.isRootful, range: try engine.idRange(of: record))
         do {
             let resolution = try ConfinementResolver.resolve(request, image: imageDefaults, host: host)
             try PolicyFiles(environment: engine.environment).check(subject(resolution.confinement), user: details.user)
@@ -79,22 +80,6 @@ struct ContainerAssembly {
             return (bundle, resolution)
         } catch let error as EngineError {
             throw error
-        } catch {
-            throw EngineError("\(error)")
-        }
-    }
-
-    /// The IDs that are set aside for the container, as the runtime sees them.
-    private func range() throws(EngineError) -> IDRange {
-        if engine.root.isRootful {
-            return IDRange(start: record.rangeStart ?? IDRangePool.defaultBase, size: IDRangePool.size, isShared: false)
-        }
-        // In the owner namespace the user is 0 and the subordinate IDs follow.
-        do {
-            let subordinate = try SubordinateIDs.ofInvokingUser()
-            let count = min(
-                subordinate.users.reduce(0) { $0 + UInt64($1.count) }, subordinate.groups.reduce(0) { $0 + UInt64($1.count) })
-            return IDRange(start: 1, size: UInt32(min(count, UInt64(IDRangePool.size))), isShared: true)
         } catch {
             throw EngineError("\(error)")
         }

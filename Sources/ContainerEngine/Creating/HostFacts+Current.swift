@@ -54,3 +54,21 @@ extension HostFacts {
         }
     }
 }
+
+extension Engine {
+    /// The IDs that are set aside for a container or a prober's twins, as the runtime sees them.
+    func idRange(of record: ContainerRecord) throws(EngineError) -> IDRange {
+        if root.isRootful {
+            return IDRange(start: record.rangeStart ?? IDRangePool.defaultBase, size: IDRangePool.size, isShared: false)
+        }
+        // In the owner namespace the user is 0 and the subordinate IDs follow.
+        do {
+            let subordinate = try SubordinateIDs.ofInvokingUser()
+            let count = min(
+                subordinate.users.reduce(0) { $0 + UInt64($1.count) }, subordinate.groups.reduce(0) { $0 + UInt64($1.count) })
+            return IDRange(start: 1, size: UInt32(min(count, UInt64(IDRangePool.size))), isShared: true)
+        } catch {
+            throw EngineError("\(error)")
+        }
+    }
+}

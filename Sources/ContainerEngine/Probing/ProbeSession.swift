@@ -114,17 +114,5 @@ extension Engine {
 
 extension ProbeSession {
     /// The IDs that are set aside for the twins, as the runtime sees them.
-    func range() throws(EngineError) -> IDRange {
-        if engine.root.isRootful {
-            return IDRange(start: record.rangeStart ?? IDRangePool.defaultBase, size: IDRangePool.size, isShared: false)
-        }
-        do {
-            let subordinate = try SubordinateIDs.ofInvokingUser()
-            let count = min(
-                subordinate.users.reduce(0) { $0 + UInt64($1.count) }, subordinate.groups.reduce(0) { $0 + UInt64($1.count) })
-            return IDRange(start: 1, size: UInt32(min(count, UInt64(IDRangePool.size))), isShared: true)
-        } catch {
-            throw EngineError("\(error)")
-        }
-    }
+    func range() throws(EngineError) -> IDRange { try engine.idRange(of: record) }
 }
