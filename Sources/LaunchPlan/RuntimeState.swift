@@ -52,6 +52,28 @@ public struct RuntimeState: Codable, Sendable, Equatable {
 }
 
 extension RuntimeState {
+    /// By the document and not by type: it is read by every command that names a container, and the first container of a keyed type costs more
+    /// than the rest of the reading.
+    public init(from decoder: any Decoder) throws {
+        let members = try JSONMembers(of: try JSONValue(from: decoder), path: decoder.codingPath)
+        guard let status = Status(rawValue: try members.string("status")) else {
+            throw members.error("status", "expected running or exited, found “\(try members.string("status"))”")
+        }
+        self.status = status
+        pid = try members.integer("pid")
+        pidStartTicks = try members.integer("pidStartTicks")
+        monitorPid = try members.integer("monitorPid")
+        monitorStartTicks = try members.integer("monitorStartTicks")
+        startedAt = try members.integer("startedAt")
+        finishedAt = try members.integer("finishedAt")
+        exitCode = try members.integer("exitCode")
+        oomKilled = try members.bool("oomKilled")
+        cgroupPaths = try members.strings("cgroupPaths")
+        outcomes = Deferred(document: try members.value("outcomes"))
+        bootID = try members.string("bootID")
+        ipAddress = try members.isPresent("ipAddress") ? try members.string("ipAddress") : nil
+    }
+
     /// The state.json of a container that has ended, made of the one from when it was started.
     ///
     /// By the document, not by type: a monitor that decodes no type while its container runs stays small, and decoding the first

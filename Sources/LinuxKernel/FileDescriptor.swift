@@ -52,10 +52,17 @@ extension FileDescriptor {
 
     /// Reads up to `count` bytes; an empty result is the end of the file.
     public borrowing func read(upTo count: Int) throws(KernelError) -> [UInt8] {
-        var buffer = [UInt8](repeating: 0, count: count)
-        let length = try retrying("read") { buffer.withUnsafeMutableBytes { Glibc.read(rawValue, $0.baseAddress, count) } }
-        buffer.removeLast(count - length)
-        return buffer
+        var failure: KernelError?
+        let raw = rawValue
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, length in
+            do throws(KernelError) {
+                length = try retrying("read") { Glibc.read(raw, buffer.baseAddress, count) }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return bytes
     }
 
     /// Reads to the end of the file.
@@ -63,11 +70,14 @@ extension FileDescriptor {
     /// - Throws: EFBIG when there are more than `limit` bytes: no file is read without a bound (rule R10).
     public borrowing func readAll(limit: Int) throws(KernelError) -> [UInt8] {
         var bytes: [UInt8] = []
+        // Most of what is read is short, and fresh pages are what reading it costs.
+        var size = 8192
         while true {
-            let part = try read(upTo: 65536)
+            let part = try read(upTo: size)
             if part.isEmpty { return bytes }
             bytes += part
             if bytes.count > limit { throw KernelError(call: "read", errno: EFBIG) }
+            size = min(size * 2, 1 << 20)
         }
     }
 

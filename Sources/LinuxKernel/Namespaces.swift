@@ -43,6 +43,24 @@ public enum Namespaces {
     }
 }
 
+/// Which namespace it is: what the kernel tells apart (namespaces(7), "The /proc/pid/ns/ directory").
+public struct NamespaceIdentity: Sendable, Hashable {
+    let device: UInt
+    let inode: UInt
+}
+
+extension Namespaces {
+    /// The namespace of a process.
+    ///
+    /// - Parameter process: a PID, or "self".
+    public static func identity(_ kind: NamespaceKind, of process: String) throws(KernelError) -> NamespaceIdentity {
+        let path = "/proc/\(process)/ns/\(kind.fileName)"
+        var status = stat()
+        try retrying("stat", path) { stat(path, &status) }
+        return NamespaceIdentity(device: UInt(status.st_dev), inode: UInt(status.st_ino))
+    }
+}
+
 /// The caller's user namespace.
 public enum UserNamespaces {
     /// Whether it maps every ID to itself, as the host's does. Where that cannot be read, the smaller claim: it is another one.

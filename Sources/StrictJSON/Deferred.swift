@@ -10,6 +10,9 @@ public struct Deferred<Value: Codable & Sendable & Equatable>: Codable, Sendable
 
     public init(_ value: Value) { content = .value(value) }
 
+    /// A part that has not been decoded; whether it can be, is said by `decoded`.
+    public init(document: JSONValue) { content = .document(document) }
+
     public init(from decoder: any Decoder) throws { content = .document(try JSONValue(from: decoder)) }
 
     public func encode(to encoder: any Encoder) throws {

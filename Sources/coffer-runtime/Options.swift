@@ -76,7 +76,7 @@ struct ParsedOptions {
 
 /// Options before the command.
 struct GlobalOptions {
-    var root: String
+    private let namedRoot: String?
     /// `--cgroup-manager disabled`
     var withoutGroups: Bool
     /// Who makes control groups: runc's and crun's default is the files themselves.
@@ -106,8 +106,13 @@ struct GlobalOptions {
         case ("cgroupfs", true): throw OptionError("--systemd-cgroup and --cgroup-manager cgroupfs contradict each other")
         case (let other, _): throw OptionError("unknown cgroup manager \"\(other ?? "")\": systemd, cgroupfs or disabled")
         }
-        root = try parsed.value("root") ?? Self.defaultRoot()
-        if !root.hasPrefix("/") { root = try workingDirectory() + "/" + root }
+        namedRoot = parsed.value("root")
+    }
+
+    /// Where the state of containers is, absolute. Asked for by those commands alone that look there: the default may have to be made.
+    func root() throws -> String {
+        let root = try namedRoot ?? Self.defaultRoot()
+        return root.hasPrefix("/") ? root : try workingDirectory() + "/" + root
     }
 
     private static func defaultRoot() throws -> String {
@@ -130,7 +135,7 @@ struct GlobalOptions {
 
     /// The container that a command names.
     func container(_ options: ParsedOptions) throws -> ContainerDirectory {
-        ContainerDirectory(root: root, id: try options.containerID())
+        ContainerDirectory(root: try root(), id: try options.containerID())
     }
 }
 

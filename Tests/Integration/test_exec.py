@@ -3,7 +3,9 @@
 import array
 import fcntl
 import os
+import pathlib
 import pty
+import subprocess
 import termios
 import time
 
@@ -20,6 +22,43 @@ def exec_passes_streams_codes_and_options(t):
     t.coffer("exec", container, "/etc/passwd", code=126)
     stopped = t.coffer("exec", "no-such-container", "true", code=1)
     t.contains(stopped.stderr, "no-such-container")
+
+
+@test()
+def variables_of_an_exec_are_in_no_arguments(t):
+    """Everybody on a machine sees the arguments of every process: what an --env-file holds must not get there."""
+    secrets = t.directory() / "secrets"
+    secrets.write_text("PASSWORD=open-sesame\nEMPTY=\n")
+    secrets.chmod(0o644)
+    container = t.start("-e", "KEPT=yes", "-e", "EMPTY=no", t.debian(), "sleep", "300")
+    process = t.background(t.world.coffer, "exec", "-i", "--env-file", str(secrets), container, "sh", "-c", "echo $KEPT $PASSWORD [$EMPTY]; read line",
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    t.equal(process.stdout.readline(), b"yes open-sesame []\n")
+    programs = [path.read_bytes() for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if readable(path)]
+    ours = [words for words in programs if container.encode() in words or b"read line" in words]
+    t.true(len(ours) >= 2, f"the runtime and the program are there: {ours}")
+    t.equal([words for words in ours if b"open-sesame" in words], [])
+    process.stdin.close()
+    process.wait(timeout=20)
+
+
+def readable(path):
+    try:
+        path.read_bytes()
+        return True
+    except OSError:
+        return False
+
+
+@test()
+def another_user_of_an_exec_has_no_more_than_the_container(t):
+    container = t.start("--user", "www-data", t.debian(), "sleep", "300")
+    status = ("sh", "-c", "id -u; grep -E 'CapEff|CapBnd' /proc/self/status")
+    own, root, other = (t.coffer("exec", *user, container, *status).stdout.split() for user in ((), ("-u", "0"), ("-u", "backup:backup")))
+    t.equal((own[0], root[0], other[0]), ("33", "0", "34"))
+    t.equal((own[2], other[2]), ("0" * 16, "0" * 16))
+    t.equal(root[2], root[4], "root has what the container is bounded by, and nothing else")
+    t.equal({own[4], root[4], other[4]}, {own[4]}, "one bounding set")
 
 
 @test()

@@ -38,26 +38,17 @@ extension Engine {
                 "exec --privileged is refused: it would give the program more than its container has",
                 remedy: "run a container that has what it needs", code: .engine)
         }
-        let details = try ContainerDetails(decoding: container.record.details, of: name)
-        guard let spec = try BundleFiles.load(ProcessDocument.self, container.directory.config) else {
-            throw EngineError("container \(name) has no config.json", remedy: "remove it: coffer rm -f \(name)", code: .failure)
-        }
-        let user = request.user ?? details.user
-        let process = try JSONBytes.encode(Self.process(request, details, spec, user))
         let runtime = try RuntimeProgram.locate(environment)
-        var arguments = ["coffer-runtime", "exec", "--state", container.directory.state, "--process", "3"]
-        if request.terminal { arguments.append("--tty") }
-        if request.interactive { arguments.append("--interactive") }
-        if request.detached { arguments.append("--detach") }
-        if !user.isEmpty { arguments += ["--user-spec", user] }
         do {
-            let file = try Self.sealed(process)
+            // Its values may be secrets, and everybody sees a process's arguments (proc_pid_cmdline(5)).
+            let variables = try Self.sealed(request.environment.flatMap { Array($0.utf8) + [0] })
+            let arguments = Self.arguments(request, state: container.directory.state)
             if request.detached {
-                let child = try SpawnedProcess.start(runtime, arguments, descriptors: [nil, nil, 2, file.rawValue])
+                let child = try SpawnedProcess.start(runtime, arguments, descriptors: [nil, nil, 2, variables.rawValue])
                 if try child.wait() != .exited(0) { throw EngineError("the program could not be started", code: .notExecutable) }
                 return
             }
-            try Self.become(runtime, arguments, handing: file)
+            try Self.become(runtime, arguments, handing: variables)
         } catch let error as EngineError {
             throw error
         } catch {
@@ -65,23 +56,20 @@ extension Engine {
         }
     }
 
-    /// The container's own process with another program: everything that confines it stays.
-    private static func process(
-        _ request: ExecRequest, _ details: ContainerDetails, _ spec: ProcessDocument, _ user: String
-    ) -> RuntimeSpec.Process {
-        var process = spec.process ?? RuntimeSpec.Process(cwd: "/")
-        process.args = request.command
-        process.env = Environment.merged(details.environment, request.terminal ? ["TERM=xterm"] : [], request.environment)
-        process.cwd = request.workingDirectory ?? details.workingDirectory
-        process.terminal = request.terminal
-        process.consoleSize = request.terminal ? TerminalWindow.size(of: 0).map { .init(height: $0.rows, width: $0.columns) } : nil
-        if request.user != nil { process.forUser(user, bounding: spec.process?.capabilities?.bounding ?? []) }
-        return process
+    /// What differs from the container's own process, which the runtime knows; the variables are in descriptor 3.
+    private static func arguments(_ request: ExecRequest, state: String) -> [String] {
+        var arguments = ["coffer-runtime", "exec", "--state", state, "--env-fd", "3"]
+        if request.terminal { arguments.append("--tty") }
+        if request.interactive { arguments.append("--interactive") }
+        if request.detached { arguments.append("--detach") }
+        if let user = request.user, !user.isEmpty { arguments += ["--user-spec", user] }
+        if let directory = request.workingDirectory { arguments += ["--cwd", directory] }
+        return arguments + ["--"] + request.command
     }
 
     /// A file without a name that nobody can change (memfd_create(2)): nothing of an exec touches the disk.
     private static func sealed(_ bytes: [UInt8]) throws(KernelError) -> FileDescriptor {
-        let file = FileDescriptor(owning: try retrying("memfd_create") { cl_memfd_create("process", 1) })
+        let file = FileDescriptor(owning: try retrying("memfd_create") { cl_memfd_create("environment", 1) })
         try file.writeAll(bytes)
         let raw = file.rawValue
         try retrying("lseek") { lseek(raw, 0, SEEK_SET) }
@@ -101,27 +89,6 @@ extension Engine {
         argv.append(nil)
         execv(program, argv)
         throw .last("execve", program)
-    }
-}
-
-/// What `exec` wants to know of config.json. The runtime reads all of it.
-private struct ProcessDocument: Decodable {
-    var process: RuntimeSpec.Process?
-}
-
-extension RuntimeSpec.Process {
-    /// Makes this the process of another user: root has the container's whole set, anybody else nothing but the bound.
-    ///
-    /// A name counts as an ordinary user until the runtime has looked it up: fewer capabilities than meant, never more.
-    mutating func forUser(_ text: String, bounding: [String]) {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        let name = parts.first.map(String.init) ?? ""
-        let isRoot = name == "root" || UInt32(name) == 0
-        user = RuntimeSpec.User(
-            uid: UInt32(name) ?? (isRoot ? 0 : 1), gid: parts.count > 1 ? UInt32(parts[1]) ?? 0 : 0, umask: user?.umask,
-            additionalGids: user?.additionalGids)
-        capabilities = RuntimeSpec.Capabilities(
-            bounding: bounding, effective: isRoot ? bounding : [], inheritable: [], permitted: isRoot ? bounding : [], ambient: [])
     }
 }
 

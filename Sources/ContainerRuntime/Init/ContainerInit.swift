@@ -31,6 +31,7 @@ struct ContainerInit: ~Copyable {
     /// Limits that this process itself would run into: set when only the filter and execve are left.
     var pendingLimits: [(name: String, number: Int32, soft: UInt64, hard: UInt64)] = []
     var results: [InitMessage.ReportedResult] = []
+    private var isFurtherProcess = false
 
     init(plan: LaunchPlan, prepared: PreparedLaunch, channel: consuming FileDescriptor) {
         self.plan = plan
@@ -98,10 +99,12 @@ struct ContainerInit: ~Copyable {
 
     /// Only the end of a plan: what confines the process, then execve.
     private mutating func walkJoined() throws {
+        isFurtherProcess = true
         try performing(.namespaces, "starting") {
             try LinuxKernel.closeDescriptors(from: 3, onExecOnly: true)
             try Credentials.setProcessName("coffer:[EXEC]")
         }
+        if let (target, kinds) = prepared.entered { try NamespaceJoining.join(target, kinds) }
         try leaveSession()
         try wait(for: .proceed)
         try enterGroups()
@@ -128,6 +131,9 @@ struct ContainerInit: ~Copyable {
         try walkSteps()
     }
 
+    /// Only a container's first process has a state that would say what its steps came to.
+    private var reportedResults: [InitMessage.ReportedResult] { isFurtherProcess ? [] : results }
+
     /// Out of the caller's session, whose terminal a descriptor that the payload inherits could otherwise type into (TIOCSTI, CVE-2017-5226).
     private func leaveSession() throws {
         try performing(.namespaces, "a session of its own") { try retrying("setsid") { setsid() } }
@@ -145,7 +151,7 @@ struct ContainerInit: ~Copyable {
         try awaitNetwork()
         // From here on this process may stay for long, with this program's file as its own (CVE-2019-5736).
         try Credentials.setDumpable(false)
-        try channel.sendMessage(try InitMessage.ready(results).encoded())
+        try channel.sendMessage(try InitMessage.ready(reportedResults).encoded())
         guard let message = try channel.receiveMessage(limit: 16), let command = message.bytes.first.flatMap(LaunchCommand.init(rawValue:)),
             message.bytes.count == 1
         else { throw LaunchFailure(.namespaces, "the runtime ended before the container was started") }

@@ -16,10 +16,30 @@ enum NamespaceJoining {
     static func fork(joining target: borrowing FileDescriptor, _ kinds: [NamespaceKind]) throws -> Processes.Fork {
         if kinds.isEmpty { return try Processes.fork() }
         let raw = target.rawValue
-        return try fork(into: []) {
-            try performing(.namespaces, "entering the container") {
-                try retrying("setns", "pidfd") { cl_setns(raw, Int32(truncatingIfNeeded: Int64(kinds.cloneFlags))) }
-            }
+        return try fork(into: []) { try join(raw, kinds) }
+    }
+
+    /// Takes the pid namespace of a container for the children of this process: what is forked next needs no helper, and joins the rest itself
+    /// (`join`). False, and nothing done, where that cannot be or must not be.
+    ///
+    /// Only of a container with a user namespace of its own: until it has joined the rest, the child can be seen from inside while it is still of the
+    /// host, and root of such a container may neither trace nor signal it.
+    static func takeProcessNamespace(of target: borrowing FileDescriptor, _ kinds: [NamespaceKind]) throws(KernelError) -> Bool {
+        guard kinds.contains(.user), kinds.contains(.pid) else { return false }
+        let raw = target.rawValue
+        do {
+            try retrying("setns", "pidfd") { cl_setns(raw, Int32(truncatingIfNeeded: Int64(NamespaceKind.pid.cloneFlag))) }
+            return true
+        } catch {
+            if error.errno == EPERM { return false }  // an ordinary user's right to it comes with the user namespace
+            throw error
+        }
+    }
+
+    /// The other namespaces of the process behind a pidfd, for the caller itself.
+    static func join(_ target: Int32, _ kinds: [NamespaceKind]) throws {
+        try performing(.namespaces, "entering the container") {
+            try retrying("setns", "pidfd") { cl_setns(target, Int32(truncatingIfNeeded: Int64(kinds.cloneFlags))) }
         }
     }
 

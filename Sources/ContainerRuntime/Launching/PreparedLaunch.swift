@@ -53,6 +53,8 @@ public struct PreparedLaunch: Sendable {
     var plainNewlines = false
     /// What hooks get on stdin.
     var hookState: RuntimeContainerState?
+    /// A process that is born into the pid namespace alone of a container: the container's first process (a pidfd), and the other namespaces to join.
+    var entered: (target: Int32, kinds: [NamespaceKind])?
     /// A process that enters a container whose user namespace is not the caller's.
     var becomesRoot = false
 

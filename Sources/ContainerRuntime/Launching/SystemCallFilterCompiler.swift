@@ -114,11 +114,16 @@ struct SystemCallFilterCompiler {
         let keyLength = Self.number(bytes[0..<8])
         let namesLength = Self.number(bytes[8..<16])
         guard keyLength == key.count, namesLength >= 0, namesLength < bytes.count, let flags = UInt32(exactly: Self.number(bytes[16..<24])),
-            bytes.count > Self.header + keyLength + namesLength, bytes[Self.header..<(Self.header + keyLength)].elementsEqual(key)
+            bytes.count > Self.header + keyLength + namesLength, Self.holds(bytes, key, at: Self.header)
         else { return nil }
         let names = Self.header + keyLength
         let unknown = String(decoding: bytes[names..<(names + namesLength)], as: UTF8.self).split(separator: ",").map(String.init)
         return Compiled(filter: SeccompFilter(instructions: Array(bytes[(names + namesLength)...])), unknown: unknown, flags: flags)
+    }
+
+    /// Whether `key` stands in `bytes` at this place, which is not too near to their end.
+    private static func holds(_ bytes: [UInt8], _ key: [UInt8], at start: Int) -> Bool {
+        bytes.withUnsafeBytes { all in key.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: all[start..<(start + $0.count)]).elementsEqual($0) } }
     }
 
     private static func number(_ bytes: ArraySlice<UInt8>) -> Int { bytes.reversed().reduce(0) { $0 << 8 | Int($1) } }

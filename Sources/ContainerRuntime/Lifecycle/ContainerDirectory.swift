@@ -120,8 +120,8 @@ public struct ContainerDirectory: Sendable {
     public func keep(_ configuration: [UInt8]) throws { try replaceFile("\(path)/\(RuntimeSpec.fileName)", with: configuration) }
 
     /// The kept configuration, and Coffer's own extension from the bundle.
-    public func configuration(_ record: ContainerRecord) throws -> (spec: RuntimeSpec, ext: BundleExtension?) {
-        try Bundle.read(directory: record.bundle, configuration: "\(path)/\(RuntimeSpec.fileName)")
+    public func configuration(_ record: ContainerRecord, part: Bundle.Part = .whole) throws -> (spec: RuntimeSpec, ext: BundleExtension?) {
+        try Bundle.read(directory: record.bundle, configuration: "\(path)/\(RuntimeSpec.fileName)", part: part)
     }
 
     /// Removes the record. What is gone already is no error.

@@ -73,7 +73,7 @@ public struct ExecSession {
         prepared.becomesRoot = kinds.contains(.user)
         let pair = try SocketPair()
         let (ours, theirs) = pair.ends()
-        switch try NamespaceJoining.fork(joining: target, kinds) {
+        switch try fork(target, kinds, &prepared) {
         case .child:
             close(ours)
             ContainerInit(plan: plan, prepared: prepared, channel: FileDescriptor(owning: theirs)).runJoined()
@@ -83,6 +83,13 @@ public struct ExecSession {
             if pidfdSocket != nil { try pidfdTarget.sendMessage(Array("pidfd".utf8), with: try child.pidfd.duplicate()) }
             return try follow(child, FileDescriptor(owning: ours), streams, consoleTarget)
         }
+    }
+
+    private func fork(_ target: borrowing FileDescriptor, _ kinds: [NamespaceKind], _ prepared: inout PreparedLaunch) throws -> Processes.Fork {
+        let isTaken = try performing(.namespaces, "entering the container") { try NamespaceJoining.takeProcessNamespace(of: target, kinds) }
+        guard isTaken else { return try NamespaceJoining.fork(joining: target, kinds) }
+        prepared.entered = (target.rawValue, kinds.filter { $0 != .pid })
+        return try Processes.fork()
     }
 
     private func processors(_ text: String?, _ member: String) throws -> [UInt64]? {
@@ -178,23 +185,33 @@ public struct ExecSession {
     /// Whether the payload's namespace is another one than the caller's. One that both share (the cgroup namespace of a user's
     /// container without groups) is not joined: that would need CAP_SYS_ADMIN over its owner, the host.
     private func differs(_ kind: NamespaceKind) throws(KernelError) -> Bool {
-        let own = try FileDescriptor.open("/proc/self/ns/\(kind.fileName)", O_RDONLY).status()
-        let other = try FileDescriptor.open("/proc/\(state.pid)/ns/\(kind.fileName)", O_RDONLY).status()
-        return own.st_ino != other.st_ino || own.st_dev != other.st_dev
+        let own = try Namespaces.identity(kind, of: "self")
+        return try own != Namespaces.identity(kind, of: "\(state.pid)")
     }
 
     private func openGroups(_ prepared: inout PreparedLaunch) throws {
         let below = try Subgroups(subgroups, state.cgroupPaths)
         for path in state.cgroupPaths {
             let group = path + below.suffix(of: path)
-            let file = access(group + "/tasks", F_OK) == 0 ? "/tasks" : "/cgroup.procs"
-            guard access(group + file, F_OK) == 0 || below.suffix(of: path).isEmpty else {
+            let file = try performing(.controlGroup, "entering the container's control group") {
+                // A group of v2 has no file of tasks that a process with threads could be split by.
+                try openIfPresent(group + "/tasks") ?? openIfPresent(group + "/cgroup.procs")
+            }
+            guard let file else {
                 throw LaunchFailure(
                     .controlGroup, "adding pid of the new process to cgroup: \(group)/cgroup.procs: no such file or directory", errno: ENOENT)
             }
-            try performing(.controlGroup, "entering the container's control group") {
-                prepared.taskFiles.append(try FileDescriptor.open(group + file, O_WRONLY).release())
-            }
+            prepared.taskFiles.append(file)
+        }
+    }
+
+    /// nil when there is no such file.
+    private func openIfPresent(_ path: String) throws(KernelError) -> Int32? {
+        do {
+            return try FileDescriptor.open(path, O_WRONLY).release()
+        } catch {
+            if error.errno == ENOENT { return nil }
+            throw error
         }
     }
 

@@ -161,3 +161,23 @@ extension RuntimeSpec {
         }
     }
 }
+
+extension RuntimeSpec.Process {
+    /// Makes this the process of another user: root has the container's whole set, anybody else nothing but the bound.
+    ///
+    /// A name counts as an ordinary user until the runtime has looked it up: fewer capabilities than meant, never more.
+    ///
+    /// - Parameters:
+    ///   - text: "USER[:GROUP]", names or numbers.
+    ///   - bounding: names of the capabilities that the container is bounded by.
+    public mutating func forUser(_ text: String, bounding: [String]) {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        let name = parts.first.map(String.init) ?? ""
+        let isRoot = name == "root" || UInt32(name) == 0
+        user = RuntimeSpec.User(
+            uid: UInt32(name) ?? (isRoot ? 0 : 1), gid: parts.count > 1 ? UInt32(parts[1]) ?? 0 : 0, umask: user?.umask,
+            additionalGids: user?.additionalGids)
+        capabilities = RuntimeSpec.Capabilities(
+            bounding: bounding, effective: isRoot ? bounding : [], inheritable: [], permitted: isRoot ? bounding : [], ambient: [])
+    }
+}

@@ -11,7 +11,7 @@ enum ExecCommand {
         "process": true, "tty": false, "detach": false, "user": true, "env": true, "cwd": true, "pid-file": true, "state": true,
         "interactive": false, "user-spec": true, "console-socket": true, "preserve-fds": true, "cap": true, "apparmor": true,
         "process-label": true, "no-new-privs": false, "additional-gids": true, "pidfd-socket": true, "ignore-paused": false, "no-subreaper": false,
-        "cgroup": true,
+        "cgroup": true, "env-fd": true,
     ]
     private static let aliases = [
         "p": "process", "t": "tty", "d": "detach", "u": "user", "e": "env", "i": "interactive", "c": "cap", "g": "additional-gids",
@@ -37,7 +37,7 @@ enum ExecCommand {
         }
         // Its first process is still this program (CVE-2016-9962); a container of nobody has no namespaces to enter.
         guard status == .running || status == .paused else { throw PlanError("cannot exec in a \(status.rawValue) container") }
-        let (spec, ext) = try directory.configuration(record)
+        let (spec, ext) = try directory.configuration(record, part: .furtherProcess)
         let descriptors = try PreservedDescriptors.take(options.value("preserve-fds"))
         try ProgramSeal.apply(for: spec, keeping: descriptors.all + processDescriptor(options))
         var session = ExecSession(
@@ -57,18 +57,48 @@ enum ExecCommand {
         return try session.run()
     }
 
-    /// The engine's form: the monitor keeps the state, and streams go through pipes.
+    /// The engine's form: the monitor keeps the state, and streams go through pipes. The process is the container's own, with another program and
+    /// what the options say; its further variables come through a descriptor, since arguments are for everybody to see.
     private static func runForEngine(_ path: String, _ options: ParsedOptions) throws -> Int32 {
         let state = try StrictJSONDecoder().decode(RuntimeState.self, from: try readFile(path))
         let bundle = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
         let filters = access(bundle + "/../../cache", W_OK) == 0 ? bundle + "/../../cache" : nil
-        let (spec, ext) = try Bundle.read(directory: bundle)
-        try ProgramSeal.apply(for: spec, keeping: processDescriptor(options))
+        let (spec, ext) = try Bundle.read(directory: bundle, part: .furtherProcess)
+        let variables = try descriptor(options.value("env-fd"))
+        try ProgramSeal.apply(for: spec, keeping: variables.map { [$0] } ?? [])
+        var process = try ownProcess(options, spec)
+        if options.isSet("tty") {
+            process.terminal = true
+            process.consoleSize = TerminalWindow.size(of: 0).map { .init(height: $0.rows, width: $0.columns) }
+            process.env = (process.env ?? []) + ["TERM=xterm"]
+        }
+        if let variables {
+            let bytes = try FileDescriptor(owning: variables).readAll(limit: 4 << 20)
+            process.env = (process.env ?? []) + bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }  // the last one counts
+        }
+        if let directory = options.value("cwd") { process.cwd = directory }
+        if let user = options.value("user-spec") { process.forUser(user, bounding: process.capabilities?.bounding ?? []) }
         let session = ExecSession(
-            state: state, spec: spec, ext: ext, process: try process(options, spec), userSpec: options.value("user-spec"),
+            state: state, spec: spec, ext: ext, process: process, userSpec: options.value("user-spec") ?? ext?.userSpec,
             detach: options.isSet("detach"), interactive: options.isSet("interactive"), filterCache: filters,
             pidFile: options.value("pid-file"))
         return try session.run()
+    }
+
+    private static func descriptor(_ text: String?) throws -> Int32? {
+        guard let text else { return nil }
+        guard let number = Int32(text), number > 2 else { throw OptionError("--env-fd \(text) is no descriptor above 2") }
+        return number
+    }
+
+    /// The container's process with the program of the command line.
+    private static func ownProcess(_ options: ParsedOptions, _ spec: RuntimeSpec) throws -> RuntimeSpec.Process {
+        guard var process = spec.process else { throw OptionError("config.json has no process") }
+        let program = options.value("state") == nil ? options.operands.dropFirst() : options.operands[...]
+        if program.isEmpty { throw OptionError("exec needs a program") }
+        process.args = Array(program)
+        process.terminal = false
+        return process
     }
 
     /// `--process` as a number is a descriptor that the engine has handed down: nothing is written to disk for an exec.
@@ -91,11 +121,7 @@ enum ExecCommand {
             }
             process = try Bundle.decode(RuntimeSpec.Process.self, from: bytes, called: "--process")
         } else {
-            guard let base = spec.process else { throw OptionError("config.json has no process") }
-            process = base
-            process.args = Array(options.operands.dropFirst())
-            process.terminal = false
-            if process.args?.isEmpty ?? true { throw OptionError("exec needs a program") }
+            process = try ownProcess(options, spec)
         }
         if options.isSet("tty") { process.terminal = true }
         process.env = (process.env ?? []) + (options.values["env"] ?? [])  // the last one counts

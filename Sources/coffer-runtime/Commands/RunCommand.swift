@@ -114,7 +114,7 @@ enum PreservedDescriptors {
 /// Where compiled filters are kept.
 enum FilterCache {
     static func directory(_ global: GlobalOptions) throws -> String? {
-        let path = global.root + "/.filters"
+        let path = try global.root() + "/.filters"
         if access(path, W_OK) == 0 { return path }
         var current = ""
         for component in path.split(separator: "/") {

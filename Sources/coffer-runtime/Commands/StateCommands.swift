@@ -70,7 +70,7 @@ enum ListCommand {
         let options = try ParsedOptions(arguments, ["quiet": false, "format": true], aliases: ["q": "quiet", "f": "format"])
         let format = options.value("format") ?? "table"
         guard ["table", "json"].contains(format) else { throw OptionError("unknown format \"\(format)\": table or json") }
-        let directories = try ContainerDirectory.all(root: global.root)
+        let directories = try ContainerDirectory.all(root: global.root())
         if options.isSet("quiet") {
             for directory in directories { print(directory.id) }
             return 0
@@ -158,7 +158,7 @@ enum DeleteCommand {
         }
         guard let text = options.operands.first else { throw OptionError("--regex needs a pattern") }
         var pattern = try Pattern(text)
-        for directory in try ContainerDirectory.all(root: global.root) where pattern.isFound(in: directory.id) {
+        for directory in try ContainerDirectory.all(root: global.root()) where pattern.isFound(in: directory.id) {
             try delete(directory, options)
         }
         return 0
