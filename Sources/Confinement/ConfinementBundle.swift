@@ -31,6 +31,8 @@ public struct BundleDetails: Sendable, Equatable {
     public var groupNames: [String] = []
     /// Destinations of volumes that are filled from the image while they are empty.
     public var filledVolumes: [String] = []
+    /// No client that goes ends an open stdin.
+    public var stdinStays = false
 
     public init(
         arguments: [String], environment: [String] = [], workingDirectory: String = "/", terminal: Bool = false,
@@ -170,7 +172,7 @@ extension Confinement {
         if case .level(let name) = origin { level = name.rawValue }
         return BundleExtension(
             root: details.rootSource, lockMounts: mountsLocked, landlock: policy, network: try networkPolicy(details),
-            stdio: StandardStreams(stdinOpen: details.stdinOpen), log: try logPolicy(details), exitCommand: details.exitCommand,
+            stdio: StandardStreams(stdinOpen: details.stdinOpen, stdinStays: details.stdinStays ? true : nil), log: try logPolicy(details), exitCommand: details.exitCommand,
             initProcess: details.initProcess, userSpec: user.lookup.isEmpty ? nil : user.lookup,
             networkNamespaceInside: networkNamespaceInside, preferredSteps: details.preferredSteps,
             cgroupRequired: details.cgroupRequired, sharesIDRange: sharesRange, level: level,

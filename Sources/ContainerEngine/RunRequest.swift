@@ -19,6 +19,8 @@ public struct RunRequest: Codable, Sendable, Equatable {
     public var annotations: [String: String] = [:]
     public var terminal = false
     public var stdinOpen = false
+    /// What was started in the background keeps its open stdin whoever attaches and goes: Docker's `StdinOnce` is false. nil: no.
+    public var stdinStays: Bool?
     /// Which streams a foreground client shows: Docker's `-a`; empty means all.
     public var attach: [String] = []
     public var autoRemove = false

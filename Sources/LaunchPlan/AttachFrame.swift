@@ -3,7 +3,7 @@ import StrictJSON
 /// What a container's monitor and whoever is attached to it tell each other (unix SOCK_SEQPACKET): each packet is one byte for the
 /// kind, then the body, at most `AttachFrame.limit` bytes of it.
 ///
-///     client → monitor   0 stdin data · 1 end of stdin · 2 resize (rows u16le, columns u16le)
+///     client → monitor   0 stdin data · 1 end of stdin · 2 resize (rows u16le, columns u16le) · 3 stdin data may come
 ///     monitor → client   1 stdout data · 2 stderr data · 3 exit (code i32le) · 10 started (JSON {"pid":N}) · 11 failed (JSON LaunchFailure)
 public enum AttachFrame {
     /// Bytes of a body.
@@ -14,6 +14,8 @@ public enum AttachFrame {
         case input([UInt8])
         case endOfInput
         case resize(rows: UInt16, columns: UInt16)
+        /// This client holds the payload's stdin: when it goes, that ends, unless it stays open for good.
+        case beginsInput
 
         public var encoded: [UInt8] {
             switch self {
@@ -21,6 +23,7 @@ public enum AttachFrame {
             case .endOfInput: [1]
             case .resize(let rows, let columns):
                 [2, UInt8(truncatingIfNeeded: rows), UInt8(rows >> 8), UInt8(truncatingIfNeeded: columns), UInt8(columns >> 8)]
+            case .beginsInput: [3]
             }
         }
 
@@ -32,6 +35,7 @@ public enum AttachFrame {
             case 1 where body.isEmpty: self = .endOfInput
             case 2 where body.count == 4:
                 self = .resize(rows: UInt16(body[0]) | UInt16(body[1]) << 8, columns: UInt16(body[2]) | UInt16(body[3]) << 8)
+            case 3 where body.isEmpty: self = .beginsInput
             default: throw .unknownKind
             }
         }

@@ -187,7 +187,13 @@ public struct OutboundNetwork: Codable, Sendable, Equatable {
 public struct StandardStreams: Codable, Sendable, Equatable {
     /// Keep stdin open for attached clients (`-i`); otherwise it is /dev/null.
     public var stdinOpen: Bool
-    public init(stdinOpen: Bool) { self.stdinOpen = stdinOpen }
+    /// An open stdin ends with no client: it belongs to nobody who is attached now (`run -d -i`). nil: false.
+    public var stdinStays: Bool?
+
+    public init(stdinOpen: Bool, stdinStays: Bool? = nil) {
+        self.stdinOpen = stdinOpen
+        self.stdinStays = stdinStays
+    }
 }
 
 /// A json-file log with rotation.

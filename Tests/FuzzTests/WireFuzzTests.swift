@@ -100,7 +100,7 @@ struct WireFuzzTests {
     }
 
     @Test func attached() throws {
-        let packets: [AttachFrame.FromClient] = [.input([1, 2, 3]), .endOfInput, .resize(rows: 24, columns: 80)]
+        let packets: [AttachFrame.FromClient] = [.input([1, 2, 3]), .endOfInput, .resize(rows: 24, columns: 80), .beginsInput]
         spoil("attach, from the client", packets.map(\.encoded), 4000) { bytes in
             try again(try AttachFrame.FromClient(decoding: bytes), { $0.encoded }, { try AttachFrame.FromClient(decoding: $0) })
         }

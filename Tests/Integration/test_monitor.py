@@ -98,6 +98,42 @@ def an_idle_monitor_wakes(t):
 
 
 @test()
+def an_open_stdin_in_the_background_stays_open(t):
+    """Docker's `run -d -i`: the input belongs to nobody who is attached, and waits for whoever comes."""
+    container = t.start("-i", "--network", "none", t.debian(), "cat")
+    config = t.inspect(container)["Config"]
+    t.equal((config["OpenStdin"], config["StdinOnce"], config["AttachStdin"]), (True, False, False), "how inspect says it")
+    for word in ("one", "two"):
+        process = t.background(t.world.coffer, "attach", container, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process.stdin.write(f"{word}\n".encode())
+        process.stdin.close()
+        t.equal(process.stdout.readline(), f"{word}\n".encode(), "what comes back")
+        process.kill()
+        process.wait()
+    t.equal(t.inspect(container)["State"]["Status"], "running", "after two clients have come and gone")
+    t.equal(t.coffer("logs", container).stdout, "one\ntwo\n", "log")
+
+
+@test()
+def an_open_stdin_ends_with_the_client_that_holds_it(t):
+    name = f"held-{os.getpid()}"
+    process = t.background(t.world.coffer, "run", "-i", "--name", name, "--network", "none", t.debian(), "cat", stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE)
+    process.stdin.write(b"word\n")
+    process.stdin.flush()
+    t.equal(process.stdout.readline(), b"word\n", "what comes back")
+    t.true(t.inspect(name)["Config"]["StdinOnce"], "inspect says that it ends")
+    process.kill()
+    t.equal(t.coffer("wait", name, timeout=20).stdout.strip(), "0", "exit code of cat at the end of its input")
+    # A created container waits for the client that brings its input.
+    created = t.coffer("create", "-i", "--network", "none", t.debian(), "cat").stdout.strip()
+    t.coffer("start", created)
+    t.equal(t.inspect(created)["State"]["Status"], "running", "started without a client")
+    t.equal(t.coffer("attach", created, input="last\n", timeout=20).stdout, "last\n", "what comes back before the end")
+    t.equal(t.coffer("wait", created, timeout=20).stdout.strip(), "0", "exit code")
+
+
+@test()
 def a_log_rotates(t):
     def change(document):
         document["log"].update(maxBytes=20000, maxFiles=2)

@@ -102,7 +102,7 @@ struct MessageTests {
             .output([1, 2, 3]), .errorOutput([]), .exited(code: -1), .exited(code: 137), .started(pid: 4711), .failed(Self.failure),
         ]
         for frame in toClient { #expect(try AttachFrame.FromMonitor(decoding: frame.encoded()) == frame) }
-        let toMonitor: [AttachFrame.FromClient] = [.input([0, 255]), .endOfInput, .resize(rows: 50, columns: 300)]
+        let toMonitor: [AttachFrame.FromClient] = [.input([0, 255]), .endOfInput, .resize(rows: 50, columns: 300), .beginsInput]
         for frame in toMonitor { #expect(try AttachFrame.FromClient(decoding: frame.encoded) == frame) }
     }
 

@@ -67,6 +67,7 @@ struct AttachSession: ~Copyable {
     ///
     /// - Parameter untilStarted: return nil as soon as the container runs (for `-d`).
     mutating func run(untilStarted: Bool = false) throws(KernelError) -> End? {
+        if inputIsOpen { try send(.beginsInput) }
         while true {
             var polls = [
                 pollfd(fd: socket.rawValue, events: Int16(POLLIN) | (pending.isEmpty ? 0 : Int16(POLLOUT)), revents: 0),

@@ -100,6 +100,7 @@ struct ContainerAssembly {
             pastaPath: details.network == .outbound ? try PastaProgram.locate() : "", dnsForwardAddress: files.dnsForwardAddress,
             cgroupRequired: engine.root.isRootful && requiresControlGroup)
         bundle.groupNames = request.security.addGroups.filter { UInt32($0) == nil }
+        bundle.stdinStays = request.stdinStays ?? false
         bundle.filledVolumes = details.mounts.filter { $0.type == "volume" && !$0.noCopy }.map(\.destination)
         return bundle
     }

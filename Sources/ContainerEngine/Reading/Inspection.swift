@@ -86,18 +86,21 @@ public struct Inspection: Sendable {
         .string(nanoseconds == 0 ? Timestamp.zero.rfc3339 : Timestamp(nanoseconds: nanoseconds).rfc3339Nano)
     }
 
+    /// The client that started it holds its stdin, which ends with that client.
+    private var holdsInput: Bool { request.stdinOpen && !(request.stdinStays ?? false) }
+
     private var configuration: JSONValue {
         [
             "Hostname": .string(details.hostname),
             "Domainname": "",
             "User": .string(details.user),
-            "AttachStdin": .bool(request.stdinOpen),
+            "AttachStdin": .bool(holdsInput),
             "AttachStdout": true,
             "AttachStderr": true,
             "ExposedPorts": set(details.exposedPorts),
             "Tty": .bool(request.terminal),
             "OpenStdin": .bool(request.stdinOpen),
-            "StdinOnce": .bool(request.stdinOpen),
+            "StdinOnce": .bool(holdsInput),
             "Env": strings(details.environment),
             "Cmd": details.command.isEmpty ? nil : strings(details.command),
             "Image": .string(record.image),

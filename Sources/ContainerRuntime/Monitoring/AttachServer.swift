@@ -10,13 +10,10 @@ struct AttachServer: ~Copyable {
         let descriptor: FileDescriptor
         /// Packets that the client has not taken yet.
         var queue: [[UInt8]] = []
-        /// The command that started the container: when it goes, so does a payload's stdin.
-        let isStarter: Bool
+        /// It holds the payload's stdin: when it goes, so does that.
+        var sendsInput = false
 
-        init(_ descriptor: consuming FileDescriptor, isStarter: Bool) {
-            self.descriptor = descriptor
-            self.isStarter = isStarter
-        }
+        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
     }
 
     private let listener: FileDescriptor
@@ -41,7 +38,7 @@ struct AttachServer: ~Copyable {
             withUnsafePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(raw, $0, length) } }
         }
         try retrying("listen", "attach.sock") { Glibc.listen(raw, 16) }
-        return AttachServer(listener: listener, clients: [Client(starter, isStarter: true)])
+        return AttachServer(listener: listener, clients: [Client(starter)])
     }
 
     private init(listener: consuming FileDescriptor, clients: [Client]) {
@@ -57,7 +54,7 @@ struct AttachServer: ~Copyable {
         let descriptor = FileDescriptor(owning: accepted)
         try retrying("fcntl") { cl_fcntl(accepted, F_SETFD, Int(FD_CLOEXEC)) }
         guard cl_peer_user(accepted) == Int64(geteuid()) else { return }
-        clients.append(Client(descriptor, isStarter: false))
+        clients.append(Client(descriptor))
     }
 
     /// Sends to everyone, as far as they take it now.

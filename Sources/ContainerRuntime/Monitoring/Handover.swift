@@ -63,12 +63,14 @@ struct MonitorSettings: Equatable {
     var groupPaths: [String]
     /// What to run when it has ended, or nothing.
     var exitCommand: [String]
+    /// Nobody who is attached ends the payload's stdin.
+    var stdinStays = false
 
     /// As a JSON document, put together by hand: decoding by type would cost the monitor more memory than all the rest of it.
     var document: [UInt8] {
         var object: JSONObject = [
             "terminal": .bool(terminal), "groups": .array(groupPaths.map(JSONValue.string)),
-            "exitCommand": .array(exitCommand.map(JSONValue.string)),
+            "exitCommand": .array(exitCommand.map(JSONValue.string)), "stdinStays": .bool(stdinStays),
         ]
         if let log {
             object["log"] = ["path": .string(log.path), "bytes": .number(JSONNumber(log.maxBytes)), "files": .number(JSONNumber(log.maxFiles))]
@@ -85,10 +87,13 @@ struct MonitorSettings: Equatable {
 
     init(document: [UInt8]) throws {
         let object = try JSONParser().parse(document)
-        guard let terminal = object["terminal"]?.bool, let groups = object["groups"]?.array, let command = object["exitCommand"]?.array else {
+        guard let terminal = object["terminal"]?.bool, let groups = object["groups"]?.array, let command = object["exitCommand"]?.array,
+            let stays = object["stdinStays"]?.bool
+        else {
             throw InitMessageError.unexpected
         }
         self.terminal = terminal
+        stdinStays = stays
         groupPaths = groups.compactMap(\.string)
         exitCommand = command.compactMap(\.string)
         if let policy = object["log"] {

@@ -130,8 +130,7 @@ struct MonitorSession: ~Copyable {
     private mutating func serve(_ client: AttachServer.Client) {
         do {
             guard let (packet, _) = try client.descriptor.receiveMessage(limit: AttachFrame.limit + 1) else {
-                server.remove(client)
-                if client.isStarter && !settings.terminal { endInput() }
+                leave(client)
                 return
             }
             switch try AttachFrame.FromClient(decoding: packet) {
@@ -140,15 +139,23 @@ struct MonitorSession: ~Copyable {
                     pendingInput += bytes
                     writeInput()
                 }
-            case .endOfInput: if !settings.terminal { endInput() }
+            case .beginsInput: client.sendsInput = true
+            case .endOfInput: if endsInput { endInput() }
             case .resize(let rows, let columns):
                 if settings.terminal { try TerminalWindow.resize(console.rawValue, rows: rows, columns: columns) }
             }
         } catch {
-            server.remove(client)
-            if client.isStarter && !settings.terminal { endInput() }
+            leave(client)
         }
     }
+
+    private mutating func leave(_ client: AttachServer.Client) {
+        server.remove(client)
+        if client.sendsInput, endsInput { endInput() }
+    }
+
+    /// A terminal has no end, and what was started in the background with an open stdin keeps it.
+    private var endsInput: Bool { !settings.terminal && !settings.stdinStays }
 
     private mutating func endInput() {
         closesInput = true

@@ -74,8 +74,9 @@ enum StartingProcess {
                 RuntimeState.fileName,
                 with: try StrictJSONEncoder().encode(try runningState(pid, monitorPid, outcomes, groupPaths, address)))
         }
-        let settings = MonitorSettings(
+        var settings = MonitorSettings(
             terminal: plan.terminal, log: ext.log, groupPaths: container.groupPaths, exitCommand: ext.exitCommand ?? [])
+        settings.stdinStays = ext.stdio.stdinStays ?? false
         try Handover.settings.send(settings.document, to: channel)
         try Handover.state.send(try FileDescriptor.open(RuntimeState.fileName, O_RDONLY | O_NOFOLLOW), to: channel)
         try Handover.console.send(container.console, to: channel)

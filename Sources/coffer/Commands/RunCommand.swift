@@ -13,7 +13,8 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var connection: ConnectionOptions
 
     func run() throws {
-        let request = try options.request()
+        var request = try options.request()
+        if options.process.detach, request.stdinOpen { request.stdinStays = true }
         if options.process.detach, !request.attach.isEmpty { throw EngineError("Conflicting options: -a and -d") }
         if request.terminal, request.stdinOpen, !options.process.detach, !Terminal.isTerminal(0) {
             throw EngineError("the input device is not a TTY", remedy: "leave -t out when input comes from a pipe or a file", code: .failure)
