@@ -172,7 +172,8 @@ extension Confinement {
         if case .level(let name) = origin { level = name.rawValue }
         return BundleExtension(
             root: details.rootSource, lockMounts: mountsLocked, landlock: policy, network: try networkPolicy(details),
-            stdio: StandardStreams(stdinOpen: details.stdinOpen, stdinStays: details.stdinStays ? true : nil), log: try logPolicy(details), exitCommand: details.exitCommand,
+            stdio: StandardStreams(stdinOpen: details.stdinOpen, stdinStays: details.stdinStays ? true : nil), log: try logPolicy(details),
+            exitCommand: details.exitCommand,
             initProcess: details.initProcess, userSpec: user.lookup.isEmpty ? nil : user.lookup,
             networkNamespaceInside: networkNamespaceInside, preferredSteps: details.preferredSteps,
             cgroupRequired: details.cgroupRequired, sharesIDRange: sharesRange, level: level,
