@@ -35,18 +35,30 @@ extension ConfinementResolver {
     }
 
     /// NET_ADMIN and NET_RAW are powerless over a network namespace of the outer user namespace, so it moves inside.
-    /// Without the inner namespace of the locked mounts there is but one, and they have power already.
+    /// Without the inner namespace of the locked mounts there is but one, and they have power already. Where the level itself has one of them (Docker's
+    /// defaults have NET_RAW) and nobody has asked for it, the rules that close the host count for more: it stays powerless.
     func networkNamespaceInside(_ network: NetworkReach) -> Bool {
         guard locksMounts, capabilities.contains(.netAdmin) || capabilities.contains(.netRaw) else { return false }
         return switch network {
-        case .none, .outbound: true
+        case .none: true
+        case .outbound(_, let closesHost): !closesHost || hasAskedForNetworkCapabilities
         case .host, .at, .foreign: false
+        }
+    }
+
+    private var hasAskedForNetworkCapabilities: Bool {
+        request.capabilitiesAdded.contains { name in
+            guard let capability = Capability(named: name) else { return name.uppercased() == "ALL" }
+            return [.netAdmin, .netRaw].contains(capability) && capabilities.contains(capability)
         }
     }
 
     func notes(_ network: NetworkReach) -> [String] {
         var notes: [String] = []
         if network == .host, !request.ports.isEmpty { notes.append("-p has no effect with --network host: the ports are the host's own") }
+        if locksMounts, capabilities.contains(.netRaw), case .outbound = network, !networkNamespaceInside(network) {
+            notes.append("NET_RAW has no power over the outbound network, whose rules close the host; with --network none it has")
+        }
         if case .own(_, _, true) = userNamespaceOrHost { notes.append("its ID range is shared with this user's other containers") }
         if case .missing(let reason) = host.appArmor, request.security.appArmor == nil { notes.append("AppArmor is unavailable: \(reason)") }
         return notes

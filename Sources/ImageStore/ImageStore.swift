@@ -12,12 +12,20 @@ public struct StoreSurroundings: Sendable {
     /// Throws where that cannot be known; no layer is collected then.
     public var layersInUse: @Sendable () throws -> Set<String>
 
+    /// Whoever does not say which layers are in use knows of no container, and collects none.
     public init(
-        warn: @escaping @Sendable (String) -> Void = { _ in }, layersInUse: @escaping @Sendable () throws -> Set<String> = { [] }
+        warn: @escaping @Sendable (String) -> Void = { _ in },
+        layersInUse: @escaping @Sendable () throws -> Set<String> = { throw LayerUsersUnknown() }
     ) {
         self.warn = warn
         self.layersInUse = layersInUse
     }
+}
+
+/// Which layers containers are made of is not known here.
+public struct LayerUsersUnknown: Error, Sendable, CustomStringConvertible {
+    public let description = "the containers that may use it are not known here"
+    public init() {}
 }
 
 /// Images on disk: an OCI image layout, and beside it the layers, extracted once each.

@@ -51,6 +51,19 @@ import Testing
         #expect(!host.confinement.networkNamespaceInside)
     }
 
+    /// Docker's defaults have NET_RAW: a level that has it as well must still start with its own network, closed to the host.
+    @Test func aLevelsOwnNetworkCapabilityIsPowerlessWhereTheHostIsClosed() throws {
+        func resolveCompat(_ change: (inout ConfinementRequest) -> Void = { _ in }) throws -> Resolution { try resolve(.compat, change) }
+        let plain = try resolveCompat()
+        #expect(plain.confinement.capabilities.bounding.contains(.netRaw) && !plain.confinement.networkNamespaceInside)
+        #expect(plain.notes.contains { $0.hasPrefix("NET_RAW has no power over the outbound network") })
+        let asked = try resolveCompat { $0.capabilitiesAdded = ["net_raw"] }
+        #expect(asked.confinement.networkNamespaceInside && !asked.notes.contains { $0.hasPrefix("NET_RAW") })
+        #expect(try resolveCompat { $0.capabilitiesAdded = ["ALL"] }.confinement.networkNamespaceInside)
+        #expect(try resolveCompat { $0.network = ConfinementRequest.NetworkMode.none }.confinement.networkNamespaceInside)
+        #expect(try resolveCompat { $0.capabilitiesDropped = ["NET_RAW"] }.notes.allSatisfy { !$0.hasPrefix("NET_RAW") })
+    }
+
     @Test func privilegedSaysWhatItOpens() throws {
         let resolution = try resolve { $0.privileged = true }
         let confinement = resolution.confinement

@@ -23,7 +23,7 @@ final class StoreFixture {
         try #require(access(Self.program, X_OK) == 0, "\(Self.program) is not built")
         var template = Array("/tmp/coffer-store-XXXXXX".utf8CString)
         directory = try #require(mkdtemp(&template).map { String(cString: $0) })
-        store = try ImageStore(root: directory + "/images", program: Self.program)
+        store = try ImageStore(root: directory + "/images", program: Self.program, surroundings: StoreSurroundings(layersInUse: { [] }))
     }
 
     deinit {

@@ -147,6 +147,22 @@ def pull_from_a_registry(t):
 
 
 @test(needs=("docker-registry",))
+def a_failed_pull_takes_no_layer_from_a_container(t):
+    """The image of a container may be gone while it runs; what it is made of must outlive every pull that fails."""
+    registry = Registry(t)
+    image = t.static_image("exhaust", "swap")
+    container = t.coffer("create", "--network", "none", image, "/exhaust", "processes", "0").stdout.strip()
+    t.coffer("rmi", "-f", image)
+    t.world.images.discard(image)
+    layers = sorted(os.listdir(t.world.state / "images/layers"))
+    t.true(len(layers) >= 1, "the container's layer is kept")
+    t.coffer("pull", f"{registry.host}/team/none:1", code=1)
+    t.equal(sorted(os.listdir(t.world.state / "images/layers")), layers, "layers after a failed pull")
+    t.coffer("start", "-a", container, code=None)
+    t.equal(t.inspect(container)["State"]["ExitCode"], 0, "exit code of the container whose image is gone")
+
+
+@test(needs=("docker-registry",))
 def a_registry_with_passwords(t):
     layout = t.layout()
     layout.image("x", small_layers(layout), {"Cmd": ["/bin/tool"]})

@@ -46,8 +46,19 @@ enum ImagePulling {
             let bars = LayerBars(isQuiet: isQuiet)
             let observer = PullObserver(layer: { bars.show($0, $1) }, warning: { note("warning: \($0)") })
             defer { bars.bars.finish() }
-            return try RegistryProcess.pull(request, environment: Invocation.environment, observer: observer)
+            do {
+                return try RegistryProcess.pull(request, environment: Invocation.environment, observer: observer)
+            } catch {
+                collectGarbage(of: store)
+                throw error
+            }
         }
+    }
+
+    /// What the pull had extracted: its program knows of no container, and so removes no layer. The failure that led here is the one to report;
+    /// what cannot be collected now is collected the next time.
+    private static func collectGarbage(of store: ImageStore) {
+        do { try store.collectGarbage() } catch { return }
     }
 
     static func note(_ text: String) { Terminal.write(HumanUnits.printable(text) + "\n", to: 2) }
