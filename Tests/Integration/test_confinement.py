@@ -4,6 +4,8 @@ import os
 
 from harness.registry import BOTH, ROOT, test
 
+NETWORK = ("pasta", "tun")
+
 # What a filter or a check answers. EINVAL, EBADF or EFAULT would mean that the kernel looked at the arguments: the call was reachable.
 DENIALS = {"EPERM", "EACCES", "ENOSYS", "ENOSPC", "EAFNOSUPPORT", "EROFS", "ENOENT", "KILLED", "EIO"}
 # Of the attacks, what an extra capability or a switched-off layer is allowed to change.
@@ -13,6 +15,25 @@ MOUNT_ATTACKS = ("remount_proc_sys", "umount_proc_sys", "umount_mask")
 def status(text):
     """/proc/self/status as a dictionary."""
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+@test(needs=NETWORK)
+def a_level_with_dockers_capabilities_has_its_network(t):
+    """NET_RAW of level compat must neither stop the start nor open the host to it."""
+    result = t.coffer("run", "--rm", "--level", "compat", t.debian(), "sh", "-c", "grep CapBnd /proc/self/status; ls /sys/class/net")
+    t.contains(result.stdout, "00000000a80425fb")
+    t.contains(result.stdout, "eth0")
+    t.contains(result.stderr, "NET_RAW has no power over the outbound network")
+    asked = t.coffer("run", "--rm", "--cap-add", "NET_RAW", t.debian(), "true", code=125)
+    t.contains(asked.stderr, "would let the container change the rules that close the host to it")
+
+
+@test()
+def the_hosts_user_namespace_has_no_outbound_network(t):
+    result = t.coffer("run", "--rm", "--userns", "host", t.debian(), "true", code=125)
+    t.one_sentence(result)
+    t.contains(result.stderr, "--userns host has no outbound network: add --network none")
+    t.run("--userns", "host", "--network", "none", t.debian(), "true")
 
 
 @test()

@@ -87,6 +87,10 @@ struct ContainerAssembly {
 
     private func bundleDetails(_ files: NetworkFiles) throws(EngineError) -> BundleDetails {
         let request = details.request
+        // pasta has its rights over a network from a user namespace that it can enter; in the host's it would have to be root.
+        if details.network == .outbound, request.security.userNamespace == "host" {
+            throw EngineError("--userns host has no outbound network: add --network none, or --network host for the host's own")
+        }
         let overlay = OverlayRoot(
             lowerDirectories: image.layers, upperDirectory: directory.upper, workDirectory: directory.work,
             stageDirectory: directory.stage, idmapLowers: engine.root.isRootful && request.security.userNamespace != "host")
