@@ -14,6 +14,10 @@ public enum InitMessage: Sendable, Equatable {
     /// Everything but the filter and execve is done; these steps were not fully applied.
     case ready([ReportedResult])
     case failed(LaunchFailure)
+    /// The tree that travels with this packet, of this step of the plan, is to be ID-mapped.
+    case shift(step: Int)
+    /// One thing that was done, for whoever asked for a log of that (`--debug`).
+    case log(String)
 
     /// Bytes. A longer packet is an error, not a reason to allocate (CVE-2021-43784 was a length that wrapped).
     public static let limit = 65536
@@ -38,6 +42,8 @@ public enum InitMessage: Sendable, Equatable {
         case .filterListener: bytes = [6]
         case .ready(let results): bytes = [2] + (results.isEmpty ? [] : try StrictJSONEncoder().encode(results))
         case .failed(let failure): bytes = [3] + (try StrictJSONEncoder().encode(failure))
+        case .shift(let step): bytes = [8] + Array("\(step)".utf8)
+        case .log(let sentence): bytes = [7] + Array(sentence.utf8)
         }
         if bytes.count > Self.limit { throw InitMessageError.tooLong }
         return bytes
@@ -53,6 +59,10 @@ public enum InitMessage: Sendable, Equatable {
         case 6: self = .filterListener
         case 2: self = .ready(body.isEmpty ? [] : try StrictJSONDecoder().decode([ReportedResult].self, from: body))
         case 3: self = .failed(try StrictJSONDecoder().decode(LaunchFailure.self, from: body))
+        case 8:
+            guard let step = Int(String(decoding: body, as: UTF8.self)), step >= 0 else { throw InitMessageError.unexpected }
+            self = .shift(step: step)
+        case 7: self = .log(String(decoding: body, as: UTF8.self))
         default: throw InitMessageError.unknownKind
         }
     }

@@ -83,6 +83,7 @@ extension MountStep {
         switch source {
         case .fileSystem(let type, _): return "mount \(type) on \(destination)\(suffix)"
         case .bind(let path, _): return "bind \(path) on \(destination)\(suffix)"
+        case .inside(let path, _): return "bind \(path) of the root on \(destination)\(suffix)"
         case .controlGroups: return "mount own control groups on \(destination)\(suffix)"
         }
     }

@@ -233,6 +233,8 @@ public enum MountSource: Sendable, Equatable {
     case fileSystem(type: String, options: [MountOption])
     /// A host path, opened by the parent before anything of the container exists.
     case bind(path: String, recursive: Bool)
+    /// A path of the container's own root, looked up in it by the container's first process, when the mounts before this one are made.
+    case inside(path: String, recursive: Bool)
     /// The container's own control groups, read-only unless said otherwise.
     case controlGroups
 }
@@ -264,6 +266,18 @@ public struct MountOption: Sendable, Equatable {
     }
 }
 
+/// What becomes of symbolic links at the two ends of a bind mount, which are otherwise followed.
+public struct MountLinks: OptionSet, Sendable, Equatable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// A source that is a link is mounted as a link.
+    public static let source = MountLinks(rawValue: 1)
+    /// A destination that is a link is mounted over.
+    public static let destination = MountLinks(rawValue: 2)
+    /// A source that is a link is no mount: the link is made at the destination.
+    public static let copied = MountLinks(rawValue: 4)
+}
+
 /// One mount below the root.
 public struct MountStep: Sendable, Equatable {
     /// Absolute path inside.
@@ -285,11 +299,12 @@ public struct MountStep: Sendable, Equatable {
     public var copyUp: Bool
     /// The source's owners are shifted by an idmapped mount; its files stay as they are.
     public var idMapping: MountIDMapping?
+    public var links: MountLinks
 
     public init(
         destination: String, source: MountSource, setAttributes: UInt64, clearAttributes: UInt64,
         recursiveSet: UInt64 = 0, recursiveClear: UInt64 = 0, propagation: UInt64?, recursivePropagation: Bool = true, optional: Bool, copyUp: Bool,
-        idMapping: MountIDMapping? = nil
+        idMapping: MountIDMapping? = nil, links: MountLinks = []
     ) {
         self.destination = destination
         self.source = source
@@ -302,6 +317,7 @@ public struct MountStep: Sendable, Equatable {
         self.optional = optional
         self.copyUp = copyUp
         self.idMapping = idMapping
+        self.links = links
     }
 }
 
@@ -365,5 +381,10 @@ public struct SecurityLabel: Sendable, Equatable {
 /// The filter as OCI describes it.
 public struct SystemCallFilter: Sendable, Equatable {
     public var profile: RuntimeSpec.Seccomp
-    public init(profile: RuntimeSpec.Seccomp) { self.profile = profile }
+    /// A call that libseccomp does not know is an error, and not a shortfall that is reported.
+    public var refusesUnknown: Bool
+    public init(profile: RuntimeSpec.Seccomp, refusesUnknown: Bool = false) {
+        self.profile = profile
+        self.refusesUnknown = refusesUnknown
+    }
 }

@@ -104,6 +104,7 @@ public struct CgroupV1: Sendable {
                 try Self.write(setting, in: directory)
             } catch {
                 // memsw files exist only with swap accounting (CONFIG_MEMCG_SWAP, swapaccount=1 before Linux 6.1).
+                if error.errno == ENOENT, setting.value == "-1" { continue }  // nothing is what there is to limit it
                 if error.errno == ENOENT {
                     missing.append(
                         (setting.name, setting.file.contains("memsw") ? "the kernel does not account for swap" : "the kernel has no \(setting.file)"))

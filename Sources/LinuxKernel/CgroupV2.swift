@@ -71,6 +71,8 @@ public struct CgroupV2: Sendable {
         for setting in CgroupV2Setting.all(limits) {
             do {
                 try Self.write(setting.value, to: path + "/" + setting.file)
+            } catch  where error.errno == ENOENT && setting.file == "memory.swap.max" && setting.value == "max" {
+                continue  // nothing is what there is to limit it
             } catch {
                 guard let reason = Self.reason(setting, error, access: access(path + "/" + setting.file, F_OK)) else { throw error }
                 missing.append((setting.limit, reason))

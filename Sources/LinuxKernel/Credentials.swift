@@ -7,14 +7,27 @@ public enum Credentials {
     public static let overflowGroup: UInt32 = 65534
 
     /// setgroups(2), setresgid(2), setresuid(2), in that order. Groups are always set explicitly (rule R9, CVE-2022-2989).
-    public static func assume(user: UInt32, group: UInt32, additionalGroups: [UInt32]) throws(KernelError) {
+    ///
+    /// - Parameter additionalGroups: nil leaves them as they are.
+    public static func assume(user: UInt32, group: UInt32, additionalGroups: [UInt32]?) throws(KernelError) {
+        if let additionalGroups { try setGroups(additionalGroups) }
+        try retrying("setresgid", "\(group)") { cl_setresgid(group, group, group) }
+        try retrying("setresuid", "\(user)") { cl_setresuid(user, user, user) }
+    }
+
+    private static func setGroups(_ additionalGroups: [UInt32]) throws(KernelError) {
         do {
             try retrying("setgroups") { cl_setgroups(additionalGroups.count, additionalGroups) }
         } catch  where error.errno == EPERM && additionalGroups.isEmpty && setgroupsIsDenied() {
             // A user namespace of one ID only has given setgroups(2) up (user_namespaces(7)): the groups are the caller's own, unmapped.
         }
-        try retrying("setresgid", "\(group)") { cl_setresgid(group, group, group) }
-        try retrying("setresuid", "\(user)") { cl_setresuid(user, user, user) }
+    }
+
+    /// The supplementary groups, as this user namespace numbers them.
+    public static func additionalGroups() throws(KernelError) -> [UInt32] {
+        var groups = [UInt32](repeating: 0, count: 65536)  // NGROUPS_MAX
+        let count = try retrying("getgroups") { cl_own_groups(groups.count, &groups) }
+        return Array(groups.prefix(Int(count)))
     }
 
     /// With CAP_SETGID in force only the namespace's own refusal is left as a reason.

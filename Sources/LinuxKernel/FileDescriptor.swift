@@ -92,6 +92,14 @@ extension FileDescriptor {
         }
     }
 
+    /// Where the link leads that this is a descriptor of (O_PATH and O_NOFOLLOW); nil for what is no link.
+    public borrowing func linkTarget() throws(KernelError) -> String? {
+        if try status().st_mode & S_IFMT != S_IFLNK { return nil }
+        var buffer = [CChar](repeating: 0, count: 4097)
+        let length = try retrying("readlinkat") { readlinkat(rawValue, "", &buffer, 4096) }
+        return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// fstat(2).
     public borrowing func status() throws(KernelError) -> stat {
         var result = stat()

@@ -33,11 +33,11 @@ public enum Mounts {
     private static let recursiveFlag: UInt32 = 0x8000  // AT_RECURSIVE
 
     /// A detached copy of the mount at a host path (open_tree(2), OPEN_TREE_CLONE).
-    public static func cloneTree(path: String, recursive: Bool) throws(KernelError) -> FileDescriptor {
-        FileDescriptor(
-            owning: try retrying("open_tree", path) {
-                cl_open_tree(AT_FDCWD, path, 1 | UInt32(O_CLOEXEC) | (recursive ? recursiveFlag : 0))
-            })
+    ///
+    /// - Parameter followsLink: what is mounted is where a link at the path's end leads, not the link.
+    public static func cloneTree(path: String, recursive: Bool, followsLink: Bool = true) throws(KernelError) -> FileDescriptor {
+        let flags = 1 | UInt32(O_CLOEXEC) | (recursive ? recursiveFlag : 0) | (followsLink ? 0 : UInt32(AT_SYMLINK_NOFOLLOW))
+        return FileDescriptor(owning: try retrying("open_tree", path) { cl_open_tree(AT_FDCWD, path, flags) })
     }
 
     /// A detached copy of the mount that an open descriptor refers to.

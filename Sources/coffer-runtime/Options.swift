@@ -87,18 +87,24 @@ struct GlobalOptions {
         "debug": false, "version": false, "help": false, "criu": true,
     ]
 
+    /// What `--log-level` may be; what is more than errors and warnings is said from "debug" on.
+    private static let levels = ["panic", "fatal", "error", "warn", "warning", "info", "debug", "trace"]
+
     init(taking arguments: inout [String]) throws {
         let parsed = try ParsedOptions(arguments, Self.table, aliases: ["v": "version", "h": "help"], stopsAtOperand: true)
         arguments = parsed.operands
         if parsed.isSet("version") {
-            print("coffer-runtime version \(RuntimeVersion.current)\nspec: \(RuntimeSpec.currentVersion)")
+            print("coffer-runtime version \(RuntimeVersion.current)\nspec: \(RuntimeSpec.currentVersion)\nlibseccomp: \(FilterFacts.libraryVersion)")
             exit(0)
         }
         if parsed.isSet("help") {
-            print(usage, terminator: "")
+            print(Help.ofProgram, terminator: "")
             exit(0)
         }
+        let level = parsed.value("log-level") ?? "warning"
+        guard Self.levels.contains(level) else { throw OptionError("unknown log level \"\(level)\": \(Self.levels.joined(separator: ", "))") }
         try RuntimeLog.configure(file: parsed.value("log"), format: parsed.value("log-format") ?? "text")
+        if parsed.isSet("debug") || ["debug", "trace"].contains(level) { DebugLog.turnOn(RuntimeLog.debug) }
         withoutGroups = parsed.value("cgroup-manager") == "disabled"
         switch (parsed.value("cgroup-manager"), parsed.isSet("systemd-cgroup")) {
         case ("systemd", _), (nil, true): groups = .systemd
@@ -158,12 +164,16 @@ enum RuntimeLog {
         isJSON = format == "json"
     }
 
-    /// The error that ends this program.
-    static func report(_ message: String) {
-        let sentence = ErrorSentence.of(message)
-        writeError("coffer-runtime: \(sentence)\n")
+    /// The error that ends this program. What execve(2) said of the container's program stands for itself, as with runc.
+    static func report(_ error: any Error) {
+        let failure = error as? LaunchFailure
+        let sentence = ErrorSentence.of(failure?.message ?? "\(error)")
+        writeError((failure?.call == "execve" ? "" : "coffer-runtime: ") + sentence + "\n")
         append("error", sentence)
     }
+
+    /// To the log, or where there is none, to stderr in a log's form.
+    static func debug(_ message: String) { append("debug", ErrorSentence.of(message), toStandardError: file == nil) }
 
     /// Something that does not end it: to the log, or where there is none, to stderr, which may be the payload's too.
     static func warn(_ message: String) {
@@ -171,8 +181,8 @@ enum RuntimeLog {
         if file == nil { writeError("coffer-runtime: warning: \(sentence)\n") } else { append("warning", sentence) }
     }
 
-    private static func append(_ level: String, _ message: String) {
-        guard let file else { return }
+    private static func append(_ level: String, _ message: String, toStandardError: Bool = false) {
+        if file == nil, !toStandardError { return }
         do {
             var line: [UInt8]
             if isJSON {
@@ -182,6 +192,7 @@ enum RuntimeLog {
                 line = Array("time=\"\(RuntimeClock.now())\" level=\(level) msg=\"\(String(quoted))\"".utf8)
             }
             line.append(UInt8(ascii: "\n"))
+            guard let file else { return writeError(String(decoding: line, as: UTF8.self)) }
             try FileDescriptor.open(file, O_WRONLY | O_CREAT | O_APPEND, mode: 0o644).writeAll(line)
         } catch {
             writeError("coffer-runtime: \(error)\n")

@@ -6,47 +6,13 @@ import LinuxKernel
 // Synchronous and single-threaded from start to end: clone3 and setns of user namespaces demand it, and an async main costs
 // 35 ms.
 
-let usage = """
-    Usage: coffer-runtime [GLOBAL OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]
-
-    An OCI runtime, and the monitor of Coffer's containers.
-
-    Commands:
-      create     create a container from a bundle
-      start      run the program of a created container
-      run        create a container from a bundle and start it
-      exec       run a further process in a running container
-      state      print the state of a container
-      list       list containers
-      ps         list the processes of a container
-      kill       send a signal to the first process of a container
-      pause      freeze every process of a container
-      resume     let a frozen container go on
-      update     change the limits of a container
-      events     print resource use and out-of-memory events
-      delete     remove a container
-      spec       write a default config.json
-      features   print what this runtime supports
-      monitor    supervise one container of the engine (internal)
-
-    Global options:
-      --root DIR             directory for state (default: /run/coffer-runtime, or below $XDG_RUNTIME_DIR)
-      --log FILE             write errors there too
-      --log-format FORMAT    text or json
-      --cgroup-manager NAME  cgroupfs or disabled
-      --systemd-cgroup, --rootless VALUE, --debug
-                             accepted as other runtimes do
-      --version, --help
-
-    """
-
 func writeError(_ text: String) { writeStandardError(text) }
 
 do {
     var arguments = Array(CommandLine.arguments.dropFirst())
     let global = try GlobalOptions(taking: &arguments)
     guard let command = arguments.first else {
-        writeError(usage)
+        writeError(Help.ofProgram)
         exit(1)
     }
     arguments.removeFirst()
@@ -54,10 +20,10 @@ do {
     try closeDescriptors(from: 3, onExecOnly: true)
     exit(try dispatch(command, arguments, global))
 } catch let failure as LaunchFailure {
-    RuntimeLog.report(failure.message)
+    RuntimeLog.report(failure)
     exit(ExitCode.of(failure))
 } catch {
-    RuntimeLog.report("\(error)")
+    RuntimeLog.report(error)
     exit(1)
 }
 
@@ -67,7 +33,7 @@ func dispatch(_ command: String, _ arguments: [String], _ global: GlobalOptions)
         throw OptionError("unknown command \"\(command)\": see coffer-runtime --help")
     }
     if arguments.first == "--help" || arguments.first == "-h" {
-        print(usage, terminator: "")
+        print(Help.of(command) ?? Help.ofProgram, terminator: "")
         return 0
     }
     return try run(arguments, global)

@@ -68,14 +68,22 @@ struct UserDatabaseTests {
         }
     }
 
-    @Test("A passwd that is a link is not followed, and a user given by number does without")
+    @Test("A passwd that is a link is not followed for a name; a user given by number has a home where it leads to a file of the root")
     func linkedPasswd() throws {
-        try withRoot(nil, nil) { root in
-            symlink("/etc/elsewhere", directory.path + "/etc/passwd")
-            let home = try UserDatabase.home(of: 0, in: root)
-            let refused = refuses("web", root)
-            #expect(home == nil)
-            #expect(refused)
+        try directory.write("etc/real", "root:x:0:0::/found:/bin/sh\n")
+        mkfifo(directory.path + "/etc/pipe", 0o644)
+        let homes = [
+            "/etc/elsewhere": nil, "/etc/real": "/found", "../../../etc/real": "/found", "passwd": nil, "/etc/pipe": nil, "/etc": nil,
+            "/etc/real/below": nil,
+        ]
+        for (target, expected) in homes {
+            try withRoot(nil, nil) { root in
+                symlink(target, directory.path + "/etc/passwd")
+                let home = try UserDatabase.home(of: 0, in: root)
+                let refused = refuses("web", root)
+                #expect(home == expected, "a link to \(target)")
+                #expect(refused)
+            }
         }
     }
 

@@ -232,7 +232,7 @@ class Bundle:
         said = [line for line in result.stderr.splitlines() if not line.startswith("coffer-runtime: warning: ")]
         if not said:
             return True
-        if not said[0].startswith("coffer-runtime: "):
+        if not said[0].startswith(("coffer-runtime: ", "exec ")):
             return True  # What the contained program says.
         if result.code not in refusals:
             raise Failure(f"exit code {result.code} with {said[0][:200]!r}")

@@ -4,8 +4,11 @@ import array
 import json
 import os
 import pathlib
+import signal
 import socket
 import stat
+import subprocess
+import time
 
 from harness.bundles import Bundle
 from harness.registry import ROOT, Unavailable, test
@@ -346,3 +349,204 @@ def a_group_that_would_stop_the_container_is_refused(t):
     (group / "freezer.state").write_text("THAWED")
     bundle.runtime("run", "one")
     group.mkdir(exist_ok=True)
+
+
+@test([ROOT])
+def debug_tells_what_was_done(t):
+    """Words that tools for runc look for, each written when it is true, and none without `--debug`."""
+    bundle = Bundle(t).program("true")
+    bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"], "syscalls": [
+        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}
+    bundle.write()
+    t.equal(bundle.runtime("run", "one").stderr, "", "without --debug")
+    start = ("nsexec container setup: ", "child process in init(): ", "init: closing the pipe to signal completion", "seccomp filter flags: 2\"",
+             "mask: masked /proc/kcore", "pivot: ")
+    said = bundle.runtime("--debug", "run", "one").stderr
+    for words in start:
+        t.contains(said, words)
+    t.true(all(" level=debug msg=" in line for line in said.splitlines()), f"lines without a level: {said}")
+    for form, mark in (("text", "level=debug"), ("json", '"level":"debug"')):
+        log = bundle.path / f"log.{form}"
+        result = bundle.runtime("--log", log, "--log-format", form, "--log-level", "debug", "run", "one")
+        t.equal(result.stderr, "", "what goes to the log goes there alone")
+        t.contains(log.read_text(), mark)
+        t.contains(log.read_text(), "init: closing the pipe to signal completion")
+        t.equal([json.loads(line)["level"] for line in log.read_text().splitlines() if form == "json" and "debug" not in line], [], "levels")
+    bundle.program("/run.sh")
+    (bundle.path / "rootfs/run.sh").write_text("#!/nowhere\n")
+    (bundle.path / "rootfs/run.sh").chmod(0o755)
+    failed = bundle.runtime("--debug", "run", "one", code=127).stderr
+    t.equal(bundle.runtime("run", "one", code=127).stderr, "exec /run.sh: no such file or directory\n", "the kernel's word alone")
+    t.contains(failed, "exec /run.sh: no such file or directory")
+    t.contains(bundle.runtime("--log-level", "loud", "list", code=1).stderr, "unknown log level")
+
+
+@test([ROOT])
+def debug_follows_create_start_and_exec(t):
+    bundle = Bundle(t).program("sleep", "100")
+    log = bundle.path / "log"
+    t.cleanups.append(lambda: bundle.runtime("delete", "--force", "one"))
+    bundle.detached("--debug", "--log", log, "create", "one")
+    t.contains(log.read_text(), "init: closing the pipe to signal completion: waiting for start")
+    t.true("about to execute" not in log.read_text(), "it is said of a program that does not run")
+    said = bundle.runtime("--debug", "start", "one").stderr
+    t.contains(said, "about to execute /bin/sleep")
+    process = bundle.path / "process.json"
+    process.write_text(json.dumps({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "execCPUAffinity": {"initial": "0"}}))
+    said = bundle.runtime("--debug", "exec", "--process", process, "one").stderr
+    for words in ("nsexec container setup: ", "child process in init(): ", "affinity: 0x1\"", "setns_init: about to exec /bin/true"):
+        t.contains(said, words)
+    t.equal(bundle.runtime("exec", "one", "true").stderr, "", "without --debug")
+    t.contains(bundle.runtime("--debug", "exec", "one", "/nosuch", code=255).stderr, "no such file or directory")
+
+
+@test([ROOT])
+def annotations_that_engines_set(t):
+    bundle = Bundle(t).program("grep", "Groups:", "/proc/self/status")
+    bundle.config["annotations"] = {"run.oci.keep_original_groups": "1"}
+    bundle.write()
+    words = [t.world.runtime, "--root", bundle.state, "run", "one"]
+    shown = t.command("setpriv", "--groups", "0,12345", *words, cwd=bundle.path)
+    t.contains(shown.stdout, "12345")
+    del bundle.config["annotations"]
+    bundle.write()
+    shown = t.command("setpriv", "--groups", "0,12345", *words, cwd=bundle.path)
+    t.true("12345" not in shown.stdout, f"the caller's groups reach every container: {shown.stdout}")
+    features = json.loads(t.runtime("features").stdout)
+    t.contains(features["potentiallyUnsafeConfigAnnotations"], "run.oci.keep_original_groups")
+    bundle.program("true")
+    bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["nosuchcall"], "action": "SCMP_ACT_ERRNO"}]}
+    bundle.write().run()
+    bundle.config["annotations"] = {"run.oci.seccomp_fail_unknown_syscall": "1"}
+    t.contains(bundle.write().runtime("run", "one", code=1).stderr, "names nosuchcall, which libseccomp does not know")
+
+
+@test([ROOT])
+def update_lifts_the_limits_of_memory_and_swap(t):
+    bundle = Bundle(t).program("sleep", "100")
+    limits = {"memory": {"limit": 33554432, "swap": 67108864}}
+    bundle.config["linux"] |= {"cgroupsPath": f"/coffer-test-{os.getpid()}", "resources": limits}
+    bundle.write().create()
+    group = next((line.split(":")[2] for line in open(f"/proc/{bundle.pid()}/cgroup", encoding="utf-8") if ":memory:" in line), None)
+    if group is None:
+        raise Unavailable("the memory controller is not in a v1 hierarchy")
+    directory = pathlib.Path("/sys/fs/cgroup/memory") / group.strip().lstrip("/")
+    files = [directory / "memory.limit_in_bytes", directory / "memory.memsw.limit_in_bytes"]
+    unlimited = [pathlib.Path("/sys/fs/cgroup/memory", file.name).read_text() for file in files if file.exists()]
+    t.true(all(file.read_text() not in unlimited for file in files if file.exists()), "there was no limit to begin with")
+    bundle.runtime("update", "--memory", "-1", "one")
+    t.equal([file.read_text() for file in files if file.exists()], unlimited, "the limits after --memory -1")
+
+
+@test([ROOT])
+def a_device_rule_that_forbids_may_say_all(t):
+    bundle = Bundle(t).program("true")
+    bundle.config["linux"]["resources"] = {"devices": [{"allow": False, "type": "c", "major": 1, "minor": 11, "access": "rwa"}]}
+    bundle.write().run()
+    bundle.config["linux"]["resources"]["devices"][0]["allow"] = True
+    t.contains(bundle.write().runtime("run", "one", code=1).stderr, "unknown access rwa")
+
+
+@test([ROOT])
+def home_is_found_where_a_link_of_the_image_leads(t):
+    """Within the root: a link to the host's file, to the kernel's, to itself or to a pipe says nothing and hangs nobody (CVE-2024-9676)."""
+    bundle = Bundle(t).shell("echo $HOME")
+    etc = bundle.path / "rootfs/etc"
+    bundle.config["process"]["user"] = {"uid": 7, "gid": 7}
+    (etc / "real").write_text("seven:x:7:7::/found:/bin/sh\n")
+    os.mkfifo(etc / "pipe")
+    outside = t.directory() / "passwd"
+    outside.write_text("seven:x:7:7::/outside:/bin/sh\n")
+    outside.chmod(0o644)
+    for target, home in (("real", "/found"), ("/etc/real", "/found"), ("../../../../etc/real", "/found"), (str(outside), "/"), ("passwd", "/"),
+                         ("pipe", "/"), ("/proc/self/status", "/"), ("nowhere", "/"), ("/dev/null", "/")):
+        (etc / "passwd").unlink()
+        os.symlink(target, etc / "passwd")
+        t.equal(bundle.write().run(), home, f"HOME with a link to {target}")
+
+
+def _has_ended(pid):
+    """Gone, or dead and waiting for whoever has become its parent."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@test([ROOT])
+def a_damaged_record_keeps_nobody_from_deleting(t):
+    bundle = Bundle(t).program("sleep", "100")
+    for name, damage in (("one", "{"), ("two", ""), ("three", '{"id": 3}')):
+        bundle.create(name)
+        bundle.runtime("start", name)
+        pid = bundle.pid(name)
+        (bundle.state / name / "state.json").write_text(damage)
+        t.contains(bundle.runtime("delete", name, code=1).stderr, "the container's state is damaged")
+        t.true(not _has_ended(pid), "a delete that was refused has ended the container")
+        t.contains(bundle.runtime("delete", "--force", name).stderr, "the container's state is damaged")
+        t.eventually(lambda pid=pid: _has_ended(pid), "the container's process ends")
+        t.true(not (bundle.state / name).exists(), "the record is left")
+        groups = [path for path in pathlib.Path("/sys/fs/cgroup").glob(f"*/coffer/{name}") if path.is_dir()]
+        t.equal(groups, [], "groups that are left")
+
+
+@test([ROOT])
+def events_come_as_often_as_asked(t):
+    bundle = Bundle(t).program("sleep", "100")
+    bundle.create()
+    bundle.runtime("start", "one")
+    events = t.world.popen([t.world.runtime, "--root", bundle.state, "events", "--interval", "100ms", "one"], stdout=subprocess.PIPE)
+    began = time.monotonic()
+    for _ in range(5):
+        t.equal(json.loads(events.stdout.readline())["type"], "stats", "the event")
+    t.true(time.monotonic() - began < 10, "five events in ten seconds, one every tenth of a second was asked for")
+    bundle.runtime("delete", "--force", "one")
+    t.equal(events.wait(20), 0, "events of a container that is gone")
+    for interval in ("0s", "5x", "-1s", "ms", "1.5s"):
+        t.contains(bundle.runtime("events", "--interval", interval, "one", code=1).stderr, "is not a time")
+
+
+@test([ROOT])
+def an_exec_that_ends_before_its_program_says_so(t):
+    """An end of the conversation is a successful execve only where the process was ready for it."""
+    bundle = _started(t)
+    group = next((line.split(":")[2].strip() for line in open(f"/proc/{bundle.pid()}/cgroup", encoding="utf-8") if ":freezer:" in line), None)
+    if group is None:
+        raise Unavailable("the freezer is not in a v1 hierarchy")
+    tasks = pathlib.Path("/sys/fs/cgroup/freezer") / group.lstrip("/") / "tasks"
+    bundle.runtime("pause", "one")
+    # A process that enters a frozen group stops there, before it is ready for anything.
+    entering = t.world.popen(
+        [t.world.runtime, "--root", bundle.state, "exec", "--ignore-paused", "one", "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    t.eventually(lambda: len(tasks.read_text().split()) == 2, "the new process is in the group")
+    for pid in tasks.read_text().split():
+        if int(pid) != bundle.pid():
+            os.kill(int(pid), signal.SIGKILL)
+    bundle.runtime("resume", "one")
+    _, said = entering.communicate(timeout=20)
+    t.equal(entering.returncode, 255, "exit code")
+    t.contains(said.decode(), "the process ended before its program was started")
+    t.contains(said.decode(), "signal 9")
+    t.equal(bundle.status(), "running", "the container")
+
+
+@test([ROOT])
+def every_command_has_help_under_the_name_it_was_called_by(t):
+    """And every option that it names is one."""
+    bundle = Bundle(t)
+    shown = t.runtime("--help").stdout
+    t.contains(shown, "NAME:\n   coffer-runtime - Open Container Initiative runtime")
+    commands = [line.split()[0] for line in shown.partition("COMMANDS:\n")[2].partition("\n\n")[0].splitlines()]
+    t.true(len(commands) > 15, f"commands: {commands}")
+    for command in commands:
+        text = t.runtime(command, "--help").stdout
+        t.equal(text.splitlines()[0], "NAME:", "the first line")
+        t.contains(text.splitlines()[1], f"coffer-runtime {command} - ")
+        for line in text.partition("OPTIONS:\n")[2].splitlines():
+            name = line.split(", ")[-1].split()[0]
+            refused = bundle.runtime(command, name, "1", "nosuch-a", "nosuch-b", "nosuch-c", code=None)
+            t.true("unknown option" not in refused.stderr, f"{command} {name}: {refused.stderr}")
+    link = t.directory() / "other-name"
+    os.symlink(t.world.runtime, link)
+    t.contains(t.command(link, "delete", "-h").stdout, "   other-name delete - ")
+    t.contains(t.runtime("nosuch", "-h", code=1).stderr, "No help topic for 'nosuch'")

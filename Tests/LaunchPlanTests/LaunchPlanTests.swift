@@ -71,6 +71,7 @@ struct MessageTests {
     func initMessages() throws {
         let messages: [InitMessage] = [
             .console, .egressRules, .mounted, .filterListener, .ready([]), .ready([.init(step: 3, result: .partial("less"))]), .failed(Self.failure),
+            .log("mount: done"), .shift(step: 12),
         ]
         for message in messages { #expect(try InitMessage(decoding: message.encoded()) == message) }
     }
@@ -85,7 +86,7 @@ struct MessageTests {
         #expect(try AttachFrame.FromMonitor.failed(failure).encoded().count <= AttachFrame.limit + 1)
     }
 
-    @Test("What cannot be a message is an error", arguments: [[], [9], [3, 1, 2], [2, 0x7b]] as [[UInt8]])
+    @Test("What cannot be a message is an error", arguments: [[], [9], [3, 1, 2], [2, 0x7b], [8], [8, 0x2d, 0x31]] as [[UInt8]])
     func badInitMessage(_ bytes: [UInt8]) {
         #expect(throws: (any Error).self) { try InitMessage(decoding: bytes) }
     }

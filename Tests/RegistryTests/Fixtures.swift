@@ -61,7 +61,8 @@ struct PullFixture {
         var template = Array("/tmp/coffer-registry-XXXXXX".utf8CString)
         let directory = try #require(mkdtemp(&template).map { String(cString: $0) })
         defer { try? FileManager.default.removeItem(atPath: directory) }  // allowed(file-manager): the test's own directory
-        try await body(PullFixture(store: ImageStore(root: "\(directory)/images", surroundings: StoreSurroundings(layersInUse: { [] })), directory: directory))
+        let surroundings = StoreSurroundings(layersInUse: { [] })
+        try await body(PullFixture(store: ImageStore(root: "\(directory)/images", surroundings: surroundings), directory: directory))
     }
 
     /// Pulls `test/image` from a registry; on a thread of its own, since the pull blocks.

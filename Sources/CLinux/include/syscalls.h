@@ -149,6 +149,7 @@ static inline int cl_setdomainname(const char *name, size_t length) { return (in
 static inline int cl_setresuid(uint32_t r, uint32_t e, uint32_t s) { return (int)syscall(SYS_setresuid, r, e, s); }
 static inline int cl_setresgid(uint32_t r, uint32_t e, uint32_t s) { return (int)syscall(SYS_setresgid, r, e, s); }
 static inline int cl_setgroups(size_t count, const uint32_t *groups) { return (int)syscall(SYS_setgroups, count, groups); }
+static inline int cl_own_groups(size_t room, uint32_t *groups) { return (int)syscall(SYS_getgroups, room, groups); }
 // getcwd(2) itself: glibc's wrapper hides "(unreachable)", which is what CVE-2024-21626 shows up as.
 static inline long cl_getcwd(char *buffer, size_t size) { return syscall(SYS_getcwd, buffer, size); }
 static inline int cl_ioctl_int(int fd, unsigned long request, unsigned long argument) { return ioctl(fd, request, argument); }

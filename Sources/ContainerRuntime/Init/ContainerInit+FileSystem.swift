@@ -76,24 +76,9 @@ extension ContainerInit {
         }
         switch mount.source {
         case .bind: try attachBind(mount, index)
+        case .inside(let path, let recursive): try attachInside(mount, path, recursive: recursive, index)
         case .controlGroups: try mountGroups(mount, index)
         case .fileSystem(let type, let options): try mountFileSystem(mount, type, options, index)
-        }
-    }
-
-    private mutating func attachBind(_ mount: MountStep, _ index: Int) throws {
-        guard let raw = prepared.trees.removeValue(forKey: index) else { throw LaunchFailure(.mount, "no source for \(mount.destination)") }
-        let tree = FileDescriptor(owning: raw)
-        if mount.destination == "/proc", try retrying("fstatfs", "/proc", { cl_filesystem_magic(raw) }) != Self.procMagic {
-            throw LaunchFailure(.mount, "only a procfs may be mounted on /proc of the container", subject: "/proc")
-        }
-        try performing(.mount, "mounting on \(mount.destination)") {
-            let target = try mountPoint(mount.destination, directory: prepared.treeIsDirectory[index] ?? true)
-            if mount.copyUp { try fill(tree, from: target, mount.destination) }
-            try Mounts.attach(tree, on: target)
-            if mount.copyUp, mount.setAttributes & MountAttributes.readOnly.rawValue != 0 {
-                try Mounts.setAttributes(tree, set: .readOnly, recursive: true)
-            }
         }
     }
 
@@ -103,12 +88,14 @@ extension ContainerInit {
         "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
     ]
 
-    private static let procMagic = 0x9fa0  // PROC_SUPER_MAGIC
+    static let procMagic = 0x9fa0  // PROC_SUPER_MAGIC
 
     /// Resolved in the root. A mount point that turns out to lie in the procfs, by whatever links, is refused: programs and
     /// runtimes write there and would write into the mounted file (CVE-2019-16884, CVE-2023-27561, CVE-2025-52881).
-    private func mountPoint(_ path: String, directory: Bool) throws -> FileDescriptor {
-        let target = directory ? try root.makeDirectories(path) : try root.makeFile(path)
+    ///
+    /// - Parameter followsLink: where a link at the path's end leads, not the link.
+    func mountPoint(_ path: String, directory: Bool, followsLink: Bool = true) throws -> FileDescriptor {
+        let target = followsLink ? directory ? try root.makeDirectories(path) : try root.makeFile(path) : try ownMountPoint(path)
         let raw = target.rawValue
         let isProcess = try retrying("fstatfs", path) { cl_filesystem_magic(raw) } == Self.procMagic
         if isProcess, path != "/proc", !Self.coverable.contains(path) {

@@ -63,6 +63,8 @@ extension ContainerInit {
     }
 
     mutating func assumeIdentity(_ step: IdentityStep) throws {
+        // What `verify` is to find is then what the caller has.
+        if prepared.keepsGroups { identity.additionalGroups = try Credentials.additionalGroups() }
         let wanted = identity
         let terminal = terminal.rawValue
         if terminal >= 0 {
@@ -74,7 +76,8 @@ extension ContainerInit {
         if terminal < 0 { try ownStreams() }
         try performing(.identity, "becoming user \(wanted.uid)") {
             try Credentials.keepCapabilities(true)
-            try Credentials.assume(user: wanted.uid, group: wanted.gid, additionalGroups: wanted.additionalGroups)
+            let groups = prepared.keepsGroups ? nil : wanted.additionalGroups
+            try Credentials.assume(user: wanted.uid, group: wanted.gid, additionalGroups: groups)
             try Credentials.setDumpable(false)
             if let mask = wanted.umask { cl_umask(mask) } else { cl_umask(0o022) }
         }

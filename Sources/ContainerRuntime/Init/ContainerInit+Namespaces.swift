@@ -27,7 +27,7 @@ extension ContainerInit {
         }
         if plan.hasUserNamespace {
             try performing(.identityMaps, "becoming root of the container") {
-                try Credentials.assume(user: 0, group: 0, additionalGroups: [])
+                try Credentials.assume(user: 0, group: 0, additionalGroups: prepared.keepsGroups ? nil : [])
                 // The change of identity made this process undumpable, so that /proc/PID belongs to the host's root and B's
                 // maps could not be written. Nothing but this process lives in the container yet (CVE-2016-9962).
                 try Credentials.setDumpable(true)

@@ -31,6 +31,7 @@ extension ContainerInit {
     func loadFilter() throws {
         guard let filter = prepared.filter else { throw LaunchFailure(.systemCallFilter, "there is no compiled filter") }
         let listener = try performing(.systemCallFilter, "loading the system call filter") { try filter.load(flags: prepared.filterFlags) }
+        DebugLog.note("seccomp filter flags: \(prepared.filterFlags)")
         if prepared.filterFlags & SystemCallFilterCompiler.newListener == 0 { return }
         // sendmsg, which no filter may hand to the listener while nobody has it (SystemCallFilterCompiler checks).
         let descriptor = FileDescriptor(owning: listener)
@@ -110,6 +111,8 @@ extension ContainerInit {
         SignalState.reset()
         var variables = variables(environment)
         if !prepared.preservedDescriptors.isEmpty || prepared.socketActivation > 0 { try passDescriptors(&variables) }
+        // The execve closes it, and whoever follows knows by that.
+        DebugLog.note((isFurtherProcess ? "setns_init: about to exec " : "init: closing the pipe to signal completion: about to execute ") + program)
         let number = ExecutableSearch.execute(program, arguments, variables)
         throw LaunchFailure(
             step: LaunchStep.Kind.execute.rawValue, call: "execve", errno: number, subject: program,

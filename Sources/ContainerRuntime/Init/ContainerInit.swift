@@ -31,7 +31,7 @@ struct ContainerInit: ~Copyable {
     /// Limits that this process itself would run into: set when only the filter and execve are left.
     var pendingLimits: [(name: String, number: Int32, soft: UInt64, hard: UInt64)] = []
     var results: [InitMessage.ReportedResult] = []
-    private var isFurtherProcess = false
+    var isFurtherProcess = false
 
     init(plan: LaunchPlan, prepared: PreparedLaunch, channel: consuming FileDescriptor) {
         self.plan = plan
@@ -46,6 +46,7 @@ struct ContainerInit: ~Copyable {
     consuming func runJoined() -> Never { run { (process: inout ContainerInit) throws in try process.walkJoined() } }
 
     private consuming func run(_ body: (inout ContainerInit) throws -> Void) -> Never {
+        DebugLog.speak(through: channel)
         do {
             try body(&self)
             fatalExit(127)
@@ -82,6 +83,8 @@ struct ContainerInit: ~Copyable {
         try wait(for: .proceed)
         try enterGroups()
         try joinNamespaces()
+        DebugLog.note("nsexec container setup: \(plan.newNamespaces.joined(separator: ", ")) made, \(prepared.joined.map(\.kind.rawValue)) joined")
+        DebugLog.note("child process in init(): number \(getpid())")
         try walkSteps()
     }
 
@@ -91,6 +94,7 @@ struct ContainerInit: ~Copyable {
             if step.kind == .systemCallFilter || step.kind == .execute { try setPendingLimits() }
             do {
                 try perform(step, index)
+                DebugLog.note("\(step.kind.rawValue): \(step)")
             } catch let failure as LaunchFailure where plan.preferred.contains(step.kind) {
                 results.append(.init(step: index, result: .unavailable(failure.message)))
             }
@@ -128,6 +132,8 @@ struct ContainerInit: ~Copyable {
         }
         try resolveIdentity()
         root = RootDirectory(.none)
+        DebugLog.note("nsexec container setup: the container's namespaces and root are entered")
+        DebugLog.note("child process in init(): number \(getpid())")
         try walkSteps()
     }
 
@@ -157,7 +163,10 @@ struct ContainerInit: ~Copyable {
         else { throw LaunchFailure(.namespaces, "the runtime ended before the container was started") }
         switch command {
         case .execute: return
-        case .hold: try awaitStart()
+        case .hold:
+            DebugLog.note("init: closing the pipe to signal completion: waiting for start")
+            DebugLog.fallSilent()
+            try awaitStart()
         case .proceed: throw InitMessageError.unexpected
         }
     }
@@ -177,6 +186,7 @@ struct ContainerInit: ~Copyable {
             // A `start` that was killed before it said anything has started nothing.
             if let message = try peer.receiveMessage(limit: 16), message.bytes == [LaunchCommand.execute.rawValue] {
                 channel = peer
+                DebugLog.speak(through: channel)
                 return
             }
         }
@@ -211,7 +221,10 @@ struct ContainerInit: ~Copyable {
     }
 
     private func enterGroups() throws {
-        if let mask = prepared.initialProcessors { try setProcessors(mask) }
+        if let mask = prepared.initialProcessors {
+            try setProcessors(mask)
+            DebugLog.note("nsexec on its way into the groups: affinity: \(Self.text(mask))")
+        }
         for file in prepared.taskFiles {
             let written = retryWrite(file, "0")
             if written != 1 { throw LaunchFailure(.controlGroup, doing: "entering the control group", KernelError.last("write", "tasks")) }
@@ -226,6 +239,12 @@ struct ContainerInit: ~Copyable {
 
     /// More than any kernel is built for (CONFIG_NR_CPUS).
     private static let everyProcessor = [UInt64](repeating: .max, count: 8192 / 64)
+
+    /// One number, as a kernel's mask is written.
+    private static func text(_ mask: [UInt64]) -> String {
+        let digits = mask.reversed().map(hexadecimal).joined().drop { $0 == "0" }
+        return "0x" + (digits.isEmpty ? "0" : digits)
+    }
 
     private func setProcessors(_ mask: [UInt64]) throws {
         try performing(.controlGroup, "setting the CPU affinity") { try retrying("sched_setaffinity") { cl_sched_setaffinity(mask, mask.count * 8) } }

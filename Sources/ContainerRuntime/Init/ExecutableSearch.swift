@@ -37,7 +37,7 @@ enum ExecutableSearch {
         do {
             let top = RootDirectory(try FileDescriptor.open("/", RootDirectory.pathOnly | O_DIRECTORY))
             let program = try top.open(path.hasPrefix("/") ? path : workingDirectory() + "/" + path, RootDirectory.pathOnly)
-            if try program.status().st_mode & S_IFMT == S_IFDIR { throw failure(name, EACCES, "is a directory") }
+            if try program.status().st_mode & S_IFMT == S_IFDIR { throw failure(name, EACCES, "is a directory: permission denied") }
             // As the effective identity, of the very file that was found.
             let raw = program.rawValue
             try retrying("faccessat2", path) { cl_faccessat2(raw, "", X_OK, AT_EACCESS | 0x1000) }

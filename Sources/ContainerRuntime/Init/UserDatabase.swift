@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LaunchPlan
 import LinuxKernel
@@ -53,16 +54,35 @@ enum UserDatabase {
         return identity
     }
 
-    /// The home directory of a user ID, or nil when the image does not know it. A user given by number needs no file: one that is a link, which is
-    /// never followed here, says nothing.
+    /// The home directory of a user ID, or nil when the image does not know it. A user given by number needs no file, so that one which is a link may
+    /// be looked for where the link leads within the root: nothing depends on it but HOME. Nothing is opened there but a file of an image's kind.
     static func home(of uid: UInt32, in root: borrowing RootDirectory) throws -> String? {
         let wanted = String(uid)
+        func home(_ lines: [[Substring]]) -> String? { lines.first { $0.count > 5 && $0[2] == wanted }.map { String($0[5]) } }
         do {
-            return try lines(of: "/etc/passwd", in: root).first { $0.count > 5 && $0[2] == wanted }.map { String($0[5]) }
+            return home(try lines(of: "/etc/passwd", in: root))
         } catch let failure as LaunchFailure where failure.errno == ELOOP {
-            return nil
+            guard try linkLeadsToFile("/etc/passwd", in: root) else { return nil }
+            return home(try lines(of: "/etc/passwd", in: root, followsLink: true))
         }
     }
+
+    /// Whether a link's end, within the root, is a regular file of no file system of the kernel's own. By a descriptor that opens nothing.
+    private static func linkLeadsToFile(_ path: String, in root: borrowing RootDirectory) throws -> Bool {
+        do {
+            let found = try root.open(path, RootDirectory.pathOnly)
+            let raw = found.rawValue
+            let magic = try retrying("fstatfs", path) { cl_filesystem_magic(raw) }
+            return try found.status().st_mode & S_IFMT == S_IFREG && !kernelOwned.contains(magic)
+        } catch {
+            // To nowhere, or to itself.
+            if error.errno == ELOOP || error.errno == ENOENT || error.errno == ENOTDIR { return false }
+            throw LaunchFailure(.identity, doing: "reading \(path) of the image", error)
+        }
+    }
+
+    /// PROC_SUPER_MAGIC, SYSFS_MAGIC
+    private static let kernelOwned = [0x9fa0, 0x6265_6572]
 
     private static func groupID(_ group: Substring, _ groups: [[Substring]], _ text: String) throws -> UInt32 {
         if let entry = groups.first(where: { $0.count > 2 && $0[0] == group }) { return try number(entry[2], "group", text) }
@@ -83,10 +103,10 @@ enum UserDatabase {
         return value
     }
 
-    private static func lines(of path: String, in root: borrowing RootDirectory) throws -> [[Substring]] {
+    private static func lines(of path: String, in root: borrowing RootDirectory, followsLink: Bool = false) throws -> [[Substring]] {
         // O_NONBLOCK: a FIFO would hang the start for ever (CVE-2024-9676).
         let opened = try performing(.identity, "reading \(path) of the image") {
-            try root.openIfPresent(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW)
+            try root.openIfPresent(path, O_RDONLY | O_NONBLOCK | (followsLink ? 0 : O_NOFOLLOW))
         }
         guard let file = opened else { return [] }
         let status = try file.status()

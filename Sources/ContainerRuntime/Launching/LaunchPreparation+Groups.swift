@@ -138,7 +138,8 @@ extension CgroupLimits {
         self.init()
         pids = resources.pids?.limit
         memory = resources.memory?.limit
-        memoryAndSwap = resources.memory?.swap
+        // Without a limit of memory one of memory and swap together, which is above it, is none either (as runc has it).
+        memoryAndSwap = resources.memory?.swap ?? (resources.memory?.limit == -1 ? -1 : nil)
         memoryReservation = resources.memory?.reservation
         cpuShares = resources.cpu?.shares
         cpuQuota = resources.cpu?.quota
@@ -191,7 +192,9 @@ extension CgroupLimits {
                 throw PlanError("device rule has the unknown type \(type)")
             }
             let access = rule.access ?? "rwm"
-            guard !access.isEmpty, access.allSatisfy({ "rwm".contains($0) }) else {
+            // "a" is the word for all: to forbid more than was meant is safe, to allow it is not.
+            let letters = rule.allow ? "rwm" : "rwma"
+            guard !access.isEmpty, access.allSatisfy({ letters.contains($0) }) else {
                 throw PlanError("device rule has the unknown access \(access)")
             }
             func number(_ value: Int64?) throws -> UInt32? {
@@ -200,7 +203,9 @@ extension CgroupLimits {
                 return number
             }
             devices.append(
-                DeviceRule(allow: rule.allow, type: letter, major: try number(rule.major), minor: try number(rule.minor), access: access))
+                DeviceRule(
+                    allow: rule.allow, type: letter, major: try number(rule.major), minor: try number(rule.minor),
+                    access: access.contains("a") ? "rwm" : access))
         }
         for device in LaunchPlanner.defaultDevices {
             devices.append(DeviceRule(allow: true, type: "c", major: device.major, minor: device.minor, access: "rwm"))

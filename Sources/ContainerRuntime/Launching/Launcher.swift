@@ -49,6 +49,8 @@ public struct LaunchOptions: Sendable {
     /// The payload's terminal is carried to a file or a pipe, where lines end in a newline alone.
     public var plainNewlines = false
     public var hooks: RuntimeSpec.Hooks?
+    /// The caller's supplementary groups are the payload's.
+    public var keepsGroups = false
     /// What hooks are told; nil where there are none.
     public var state: RuntimeContainerState?
 
@@ -87,6 +89,7 @@ public struct Launcher {
         prepared.socketActivation = options.socketActivation
         prepared.hookState = options.state
         prepared.plainNewlines = options.plainNewlines
+        prepared.keepsGroups = options.keepsGroups
         do {
             let staging = try LayerStaging(plan: plan)
             let channel = try performing(.namespaces, "starting") { try SocketPair() }
@@ -175,6 +178,7 @@ struct LaunchSession: ~Copyable {
     consuming func complete(_ beforeExecute: (Int32, [StepOutcome], [String], String?) throws -> Void) throws -> LaunchedContainer {
         do {
             let hostPid = try performing(.namespaces, "starting") { try Processes.procfsPid(of: process.pidfd) }
+            DebugLog.note("first process \(hostPid), control groups \(prepared.groupPaths)")
             try writeMaps(hostPid)
             try staging?.attachShifted(userNamespaceOf: hostPid)
             try prepared.shiftTrees(userNamespaceOf: hostPid)
@@ -189,7 +193,8 @@ struct LaunchSession: ~Copyable {
             try beforeExecute(hostPid, outcomes, prepared.groupPaths, address)
             let holds = options.startListener != nil
             try channel.sendMessage([(holds ? LaunchCommand.hold : .execute).rawValue])
-            if !holds { try follow(untilReady: false) }
+            // One that is to wait has nothing more to say but in a log: the end of the stream is then that it waits.
+            if !holds || DebugLog.isOn { try follow(untilReady: false) }
             return LaunchedContainer(
                 process: process, hostPid: hostPid, console: console, egressRules: egressRules,
                 groupPaths: prepared.groupPaths, outcomes: outcomes, network: connection)
@@ -276,10 +281,31 @@ struct LaunchSession: ~Copyable {
                 state?.pid = try Processes.procfsPid(of: process.pidfd)
                 try FilterListener.deliver(attached, plan, state)
                 try channel.sendMessage([LaunchCommand.proceed.rawValue])
+            case .log(let sentence): DebugLog.note(sentence)
+            case .shift(let step):
+                guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
+                try shift(attached, step)
+                try channel.sendMessage([LaunchCommand.proceed.rawValue])
             case .egressRules:
                 guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
                 egressRules = attached
             }
+        }
+    }
+
+    /// A tree of the container's own root, which its first process has no right to map: the file system's owner is the host.
+    private func shift(_ tree: borrowing FileDescriptor, _ index: Int) throws {
+        guard plan.steps.indices.contains(index), case .mount(let mount) = plan.steps[index], case .inside = mount.source,
+            let mapping = mount.idMapping
+        else { throw InitMessageError.unexpected }
+        try performing(.mount, "ID-mapping the mount on \(mount.destination)") {
+            let namespace: FileDescriptor
+            switch mapping.map {
+            case .container:
+                namespace = try FileDescriptor.open("/proc/\(try Processes.procfsPid(of: process.pidfd))/ns/user", O_RDONLY)
+            case .ranges(let users, let groups): namespace = try LaunchPreparation.namespace(users, groups)
+            }
+            try Mounts.mapIDs(of: tree, by: namespace, recursive: mapping.recursive)
         }
     }
 

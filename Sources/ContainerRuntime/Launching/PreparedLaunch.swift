@@ -17,6 +17,8 @@ public struct PreparedLaunch: Sendable {
     var missing: [Int: String] = [:]
     /// Whether a bind source is a directory, by step index.
     var treeIsDirectory: [Int: Bool] = [:]
+    /// Links that are to be made instead of mounts, by step index.
+    var copiedLinks: [Int: String] = [:]
     /// A detached mount of the host's /dev/null, verified to be that device; what files are masked with (CVE-2025-31133).
     var nullDevice: Int32 = -1
     /// `tasks` files of the container's v1 groups, or `cgroup.procs` of its v2 group, which the first process writes itself into.
@@ -49,6 +51,8 @@ public struct PreparedLaunch: Sendable {
     /// Processors (as bits) for a process on its way into its groups, and from then on; nil for all that the groups allow.
     var initialProcessors: [UInt64]?
     var finalProcessors: [UInt64]?
+    /// The caller's supplementary groups are the payload's (annotation `run.oci.keep_original_groups`).
+    var keepsGroups = false
     /// The terminal puts no carriage return before a newline.
     var plainNewlines = false
     /// What hooks get on stdin.
@@ -147,6 +151,9 @@ struct LaunchPreparation {
             let compiled = try performing(.systemCallFilter, "compiling the system call filter") {
                 try SystemCallFilterCompiler(cacheDirectory: filterCache).compile(filter.profile)
             }
+            if filter.refusesUnknown, let name = compiled.unknown.first {
+                throw LaunchFailure(.systemCallFilter, "linux.seccomp names \(name), which libseccomp does not know", errno: EINVAL)
+            }
             prepared.filter = compiled.filter
             prepared.unknownCalls = compiled.unknown
             prepared.filterFlags = compiled.flags
@@ -170,26 +177,19 @@ struct LaunchPreparation {
             prepared.missing[index] = reason
             return
         }
+        if mount.links.contains(.copied) {
+            prepared.copiedLinks[index] = try performing(.mount, "the link \(path)") {
+                try FileDescriptor.open(path, RootDirectory.pathOnly | O_NOFOLLOW).linkTarget()
+            }
+            if prepared.copiedLinks[index] != nil { return }
+        }
         let tree = try performing(.mount, "the bind source for \(mount.destination)") {
-            try cloneSource(path, recursive: recursive)
+            try cloneSource(path, recursive: recursive, followsLink: !mount.links.contains(.source))
         }
         prepared.treeIsDirectory[index] = try tree.status().st_mode & S_IFMT == S_IFDIR
-        try performing(.mount, "mount options of \(mount.destination)") { try setOptions(of: tree, mount) }
+        try performing(.mount, "mount options of \(mount.destination)") { try BindOptions.set(on: tree, mount) }
         if let mapping = mount.idMapping { try shift(tree, mapping, mount.destination, &prepared) }
         prepared.trees[index] = tree.release()
-    }
-
-    private func setOptions(of tree: borrowing FileDescriptor, _ mount: MountStep) throws {
-        // A volume that is still to be filled becomes read-only after that.
-        let later = mount.copyUp ? MountAttributes.readOnly : []
-        let set = MountAttributes(rawValue: mount.setAttributes).subtracting(later)
-        let clear = MountAttributes(rawValue: mount.clearAttributes)
-        if !set.isEmpty { try Mounts.setAttributes(tree, set: set, clear: [], recursive: false) }
-        if !clear.isEmpty { try relax(tree, clear) }
-        let (below, open) = (MountAttributes(rawValue: mount.recursiveSet).subtracting(later), MountAttributes(rawValue: mount.recursiveClear))
-        if !below.isEmpty || !open.isEmpty { try Mounts.setAttributes(tree, set: below, clear: open, recursive: true) }
-        let propagation = mount.propagation.flatMap { MountPropagation(rawValue: $0) } ?? .private
-        try Mounts.setAttributes(tree, propagation: propagation, recursive: mount.recursivePropagation)
     }
 
     private func shift(
@@ -198,34 +198,30 @@ struct LaunchPreparation {
         switch mapping.map {
         case .container: prepared.shiftedTrees.append((destination, try tree.duplicate().release(), mapping.recursive))
         case .ranges(let users, let groups):
-            func lines(_ ranges: [RuntimeSpec.IDMapping]) -> [IDMapping] {
-                ranges.map { IDMapping(inside: $0.containerID, outside: $0.hostID, count: $0.size) }
-            }
             let own = try tree.duplicate()
             try performing(.mount, "ID-mapping the mount on \(destination)") {
-                let namespace = try IDMaps(users: lines(users), groups: lines(groups)).makeNamespace()
-                try Mounts.mapIDs(of: own, by: namespace, recursive: mapping.recursive)
+                try Mounts.mapIDs(of: own, by: try Self.namespace(users, groups), recursive: mapping.recursive)
             }
         }
     }
 
-    private func cloneSource(_ path: String, recursive: Bool) throws(KernelError) -> FileDescriptor {
+    /// A user namespace of these maps that nobody lives in.
+    static func namespace(_ users: [RuntimeSpec.IDMapping], _ groups: [RuntimeSpec.IDMapping]) throws -> FileDescriptor {
+        func lines(_ ranges: [RuntimeSpec.IDMapping]) -> [IDMapping] {
+            ranges.map { IDMapping(inside: $0.containerID, outside: $0.hostID, count: $0.size) }
+        }
+        return try IDMaps(users: lines(users), groups: lines(groups)).makeNamespace()
+    }
+
+    private func cloneSource(_ path: String, recursive: Bool, followsLink: Bool) throws(KernelError) -> FileDescriptor {
         // Where the source has locked mounts below it, a private copy can only be made whole (mount_namespaces(7)).
-        if recursive { return try Mounts.cloneTree(path: path, recursive: true) }
+        if recursive { return try Mounts.cloneTree(path: path, recursive: true, followsLink: followsLink) }
         do {
-            return try Mounts.cloneTree(path: path, recursive: false)
+            return try Mounts.cloneTree(path: path, recursive: false, followsLink: followsLink)
         } catch {
             if error.errno != EINVAL { throw error }
         }
-        return try Mounts.cloneTree(path: path, recursive: true)
-    }
-
-    private func relax(_ tree: borrowing FileDescriptor, _ clear: MountAttributes) throws(KernelError) {
-        do {
-            try Mounts.setAttributes(tree, clear: clear, recursive: false)
-        } catch  where error.errno == EPERM && clear.isSubset(of: [.readOnly, .noExecute, .noDevices, .noSetuid, .noAccessTime, .strictAccessTime]) {
-            // The host has locked the flag on the source; the mount stays as closed as the host has it.
-        }
+        return try Mounts.cloneTree(path: path, recursive: true, followsLink: followsLink)
     }
 
     private func prepareDevice(_ device: DeviceStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {

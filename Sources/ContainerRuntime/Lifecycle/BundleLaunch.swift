@@ -59,7 +59,7 @@ public struct BundleLaunch {
         manager =
             wanted
             ? try GroupManager.choose(options.preference, rootless: !isPrivileged, user: geteuid()) : .none(reason: "none is asked for")
-        if wanted, spec.linux?.cgroupsPath?.isEmpty ?? true { spec.linux?.cgroupsPath = "/coffer/\(directory.id)" }
+        if wanted, spec.linux?.cgroupsPath?.isEmpty ?? true { spec.linux?.cgroupsPath = ContainerDirectory.ownGroup(directory.id) }
         if !wanted { spec.linux?.cgroupsPath = nil }
         self.spec = spec
         var facts = LaunchFacts(hasControlGroups: manager.countsProcesses, bundle: options.bundle)
@@ -162,6 +162,7 @@ public struct BundleLaunch {
         launcher.options.socketActivation = options.socketActivation
         launcher.options.plainNewlines = options.consoleSocket == nil && isatty(1) != 1
         launcher.options.hooks = spec.hooks
+        launcher.options.keepsGroups = spec.annotations?[Annotations.keepsGroups] != nil
         launcher.options.state = state
         return try launcher.launch(standardStreams: nil) { pid, outcomes, groupPaths, address in
             warnOfShortfalls(outcomes)

@@ -72,6 +72,30 @@ public struct ContainerDeletion {
         return complaints + HookRunner.runAfterEnd(spec?.hooks?.poststop ?? [], state)
     }
 
+    /// The end of a container whose record is damaged: what lives in the groups that its configuration names is its own, and goes with them. Hooks
+    /// are not run: nobody can tell them of what.
+    public static func removeUnreadable(_ directory: ContainerDirectory) throws {
+        var path = ContainerDirectory.ownGroup(directory.id)
+        do {
+            let spec = try Bundle.read(directory: directory.path, configuration: "\(directory.path)/\(RuntimeSpec.fileName)").spec
+            if let named = spec.linux?.cgroupsPath, !named.isEmpty { path = named.hasPrefix("/") || named.contains(":") ? named : "/" + named }
+        } catch {
+            // None is kept, or it is damaged too: then the group that it would have without one.
+        }
+        let components = path.split(separator: "/")
+        let isOwn = !components.isEmpty && !components.contains("..") && !components.contains(".")
+        let groups =
+            isOwn
+            ? try GroupManager.candidates(cgroupsPath: path, rootless: !UserNamespaces.isInitial || geteuid() != 0)
+                .filter { access($0, F_OK) == 0 } : []
+        for group in groups {
+            try CgroupDirectories.setFrozen(false, [group])
+            try ContainerProcesses([group]).signalAll(SIGKILL)
+        }
+        try CgroupDirectories.remove(groups)
+        try directory.remove()
+    }
+
     /// Those in which nobody lives: another container may have the same path.
     private func removeGroups(_ path: String) throws {
         for mountPoint in Set(try CgroupMounts.detect().controllers.values) {

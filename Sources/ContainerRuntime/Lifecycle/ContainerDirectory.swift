@@ -63,6 +63,9 @@ public struct ContainerDirectory: Sendable {
         return id
     }
 
+    /// The control group of a container whose configuration names none.
+    static func ownGroup(_ id: String) -> String { "/coffer/\(id)" }
+
     /// Makes the directory; an existing one belongs to another container.
     public func create() throws {
         var current = ""
@@ -85,6 +88,8 @@ public struct ContainerDirectory: Sendable {
             return try StrictJSONDecoder().decode(ContainerRecord.self, from: try readFile("\(path)/state.json"))
         } catch let error as KernelError where error.errno == ENOENT || error.errno == ENOTDIR {
             throw NoSuchContainer(id: id)
+        } catch  where !(error is KernelError) {
+            throw UnreadableState(path: "\(path)/state.json", reason: "\(error)")
         }
     }
 
@@ -156,6 +161,13 @@ public struct ContainerDirectory: Sendable {
 public struct NoSuchContainer: Error, Sendable, CustomStringConvertible {
     public let id: String
     public var description: String { "container does not exist: \(id)" }
+}
+
+/// A record that is damaged: what the container is doing cannot be known.
+public struct UnreadableState: Error, Sendable, CustomStringConvertible {
+    let path: String
+    let reason: String
+    public var description: String { "the container's state is damaged: \(path): \(reason)" }
 }
 
 /// Writes to descriptor 2, unbuffered. An error here has nowhere to go.

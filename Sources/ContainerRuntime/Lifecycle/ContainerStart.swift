@@ -67,6 +67,7 @@ public struct ContainerStart {
                 guard let profile = spec.linux?.seccomp, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
                 try FilterListener.deliver(attached, profile, state)
                 try channel.sendMessage([LaunchCommand.proceed.rawValue])
+            case .log(let sentence): DebugLog.note(sentence)
             default: throw InitMessageError.unexpected
             }
         }

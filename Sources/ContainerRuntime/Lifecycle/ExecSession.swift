@@ -152,7 +152,8 @@ public struct ExecSession {
                 container.status = .running
                 try FilterListener.deliver(listener, profile, container)
                 try channel.sendMessage([LaunchCommand.proceed.rawValue])
-            case .egressRules, .mounted: throw InitMessageError.unexpected
+            case .log(let sentence): DebugLog.note(sentence)
+            case .egressRules, .mounted, .shift: throw InitMessageError.unexpected
             }
         }
         // The end of the stream is the execve only after that.

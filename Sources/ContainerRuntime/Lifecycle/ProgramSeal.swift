@@ -28,7 +28,10 @@ public enum ProgramSeal {
         for spec: RuntimeSpec, arguments: [String] = CommandLine.arguments, keeping descriptors: [Int32] = []
     ) throws {
         let program = try FileDescriptor.open(ownProgram, O_RDONLY)
-        if try !isExposed(program, to: spec) { return }
+        if try !isExposed(program, to: spec) {
+            if DebugLog.isOn, try isSealed(program) { DebugLog.note("as runc exeseal: using /proc/self/exe clone") }
+            return
+        }
         let sealed = try sealedProgram(program)
         for descriptor in descriptors { try retrying("fcntl") { cl_fcntl(descriptor, F_SETFD, 0) } }
         var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
@@ -36,6 +39,18 @@ public enum ProgramSeal {
         fexecve(sealed.rawValue, argv, environ)
         throw KernelError.last("execve", "the sealed runtime")
     }
+
+    /// Whether this program is a copy that `sealedProgram` made: one in memory, or one that lies in no directory.
+    private static func isSealed(_ program: borrowing FileDescriptor) throws(KernelError) -> Bool {
+        let raw = program.rawValue
+        let seals = cl_fcntl(raw, getSeals, 0)
+        if seals >= 0, Int(seals) & writeSeal != 0 { return true }
+        let magic = try retrying("fstatfs", ownProgram) { cl_filesystem_magic(raw) }
+        let place = try path()
+        return magic == overlayMagic && !place.dropFirst().contains("/")
+    }
+
+    private static let overlayMagic = 0x794c_7630  // OVERLAYFS_SUPER_MAGIC
 
     /// Where this program lies, for those who look for it by name; of a sealed one that is its name alone.
     static func path() throws(KernelError) -> String {
@@ -68,7 +83,9 @@ public enum ProgramSeal {
 
     private static func sealedProgram(_ program: borrowing FileDescriptor) throws -> FileDescriptor {
         do {
-            return try overlay(of: program)
+            let sealed = try overlay(of: program)
+            DebugLog.note("as runc exeseal: using overlayfs for sealed /proc/self/exe")
+            return sealed
         } catch {
             // An ordinary user may not mount: the copy is as safe and costs memory.
             return try copy(of: program)

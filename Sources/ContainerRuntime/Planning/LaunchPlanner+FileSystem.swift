@@ -11,8 +11,12 @@ extension LaunchPlanner {
             throw PlanError("a mount namespace is required: add {\"type\": \"mount\"} to linux.namespaces")
         }
         var steps: [LaunchStep] = [.root(try root(spec, ext, facts))]
+        let surroundings = MountSurroundings(
+            linux: linux, bundle: facts.bundle, root: ext == nil ? try ownRoot(spec, facts) : nil,
+            keepsFlags: ext != nil, flagsAreLocked: !facts.isPrivileged || namespaces.makesUserNamespace || namespaces.joins("user"),
+            kernelKeepsLocked: !facts.isPrivileged)
         for mount in spec.mounts ?? [] {
-            var step = try mountStep(mount, linux, facts, closesSubmounts: ext != nil)
+            var step = try mountStep(mount, surroundings)
             if case .bind = step.source, ext?.filledVolumes?.contains(step.destination) ?? false { step.copyUp = true }
             steps.append(.mount(step))
         }
@@ -49,12 +53,17 @@ extension LaunchPlanner {
             if overlay.lowerDirectories.isEmpty { throw PlanError("the image has no layers") }
             return .overlay(overlay)
         }
+        return .directory(try ownRoot(spec, facts))
+    }
+
+    /// The directory of the host that is the root, absolute.
+    private static func ownRoot(_ spec: RuntimeSpec, _ facts: LaunchFacts) throws -> String {
         guard let path = spec.root?.path, !path.isEmpty else { throw PlanError("config.json has no root.path") }
-        return .directory(path.hasPrefix("/") ? path : facts.bundle + "/" + path)
+        return path.hasPrefix("/") ? path : facts.bundle + "/" + path
     }
 
     /// Maps that a mount brings, or the container's own.
-    private static func idMapping(of mount: RuntimeSpec.Mount, _ options: MountOptions, _ linux: RuntimeSpec.Linux) throws -> MountIDMapping? {
+    static func idMapping(of mount: RuntimeSpec.Mount, _ options: MountOptions, _ linux: RuntimeSpec.Linux) throws -> MountIDMapping? {
         let (users, groups) = (mount.uidMappings ?? [], mount.gidMappings ?? [])
         if users.isEmpty && groups.isEmpty {
             guard let kind = options.idMap else { return nil }
@@ -72,40 +81,6 @@ extension LaunchPlanner {
             return MountIDMapping(map: .container, recursive: options.idMap == .recursive)
         }
         return MountIDMapping(map: .ranges(uid: users, gid: groups), recursive: options.idMap == .recursive)
-    }
-
-    private static func mountStep(
-        _ mount: RuntimeSpec.Mount, _ linux: RuntimeSpec.Linux, _ facts: LaunchFacts, closesSubmounts: Bool
-    ) throws -> MountStep {
-        guard !mount.destination.utf8.contains(0), !mount.destination.isEmpty else {
-            throw PlanError("a mount has an empty or invalid destination")
-        }
-        // Relative destinations were allowed by runtime-spec 1.0 and are below the root.
-        let destination = mount.destination.hasPrefix("/") ? mount.destination : "/" + mount.destination
-        let options = MountOptions(mount.options ?? [])
-        let type = mount.type ?? ""
-        let source: MountSource
-        var copyUp = options.copyUp
-        if options.bind || type == "bind" || type == "rbind" {
-            guard let path = mount.source, !path.isEmpty else { throw PlanError("the bind mount on \(destination) has no source") }
-            // Only a volume of ours is filled, never a directory of the host.
-            copyUp = false
-            source = .bind(
-                path: path.hasPrefix("/") ? path : facts.bundle + "/" + path, recursive: options.recursiveBind || type == "rbind")
-        } else if type == "cgroup" || type == "cgroup2" {
-            source = .controlGroups
-        } else {
-            guard !type.isEmpty, type != "none" else { throw PlanError("the mount on \(destination) has no type") }
-            // What mountinfo shows as the source; nothing else depends on it.
-            let shown = MountOption(key: "source", value: mount.source.flatMap { $0.isEmpty ? nil : $0 } ?? type)
-            source = .fileSystem(type: type, options: [shown] + options.parameters)
-        }
-        return MountStep(
-            destination: destination, source: source, setAttributes: options.set.rawValue, clearAttributes: options.clear.rawValue,
-            recursiveSet: (closesSubmounts ? options.recursiveSet.union(options.set) : options.recursiveSet).rawValue,
-            recursiveClear: options.recursiveClear.rawValue, propagation: options.propagation?.rawValue,
-            recursivePropagation: options.propagation == nil || options.recursivePropagation, optional: false, copyUp: copyUp,
-            idMapping: try idMapping(of: mount, options, linux))
     }
 
     /// The devices that every container has (runtime-spec, "Default Devices"); numbers from Documentation/admin-guide/devices.txt.

@@ -71,7 +71,7 @@ public enum LaunchPlanner {
         }
         if !facts.keepsKeyring { steps.append(.keyring) }
         steps += try SchedulingSteps.of(process, linux)
-        steps += try finalSteps(process, linux, ext, spec.hooks?.startContainer ?? [])
+        steps += try finalSteps(process, spec, ext)
         let preferred = Set((ext?.preferredSteps ?? []).compactMap { LaunchStep.Kind(rawValue: $0) })
         let size = process.consoleSize.map { TerminalSize(rows: $0.height, columns: $0.width) }
         var plan = LaunchPlan(
@@ -234,8 +234,9 @@ public enum LaunchPlanner {
     }
 
     private static func finalSteps(
-        _ process: RuntimeSpec.Process, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ startHooks: [RuntimeSpec.Hook]
+        _ process: RuntimeSpec.Process, _ spec: RuntimeSpec, _ ext: BundleExtension?
     ) throws -> [LaunchStep] {
+        let startHooks = spec.hooks?.startContainer ?? []
         let user = process.user ?? RuntimeSpec.User(uid: 0, gid: 0)
         let groups = user.additionalGids ?? []
         // To setresuid(2) and setresgid(2) that number means "as it was": root (CVE-2024-40635).
@@ -260,7 +261,9 @@ public enum LaunchPlanner {
             policy?.rules.append(.init(path: initPath, access: ["execute", "read_file"], optional: false))
         }
         let landlock = policy.map { [LaunchStep.landlock($0)] } ?? []
-        let filter = linux.seccomp.map { [LaunchStep.systemCallFilter(SystemCallFilter(profile: $0))] } ?? []
+        let refusesUnknown = spec.annotations?[Annotations.refusesUnknownCalls] != nil
+        let filter =
+            spec.linux?.seccomp.map { [LaunchStep.systemCallFilter(SystemCallFilter(profile: $0, refusesUnknown: refusesUnknown))] } ?? []
         var label: [LaunchStep] = []
         if process.apparmorProfile.map({ !$0.isEmpty }) ?? false || process.selinuxLabel.map({ !$0.isEmpty }) ?? false {
             label = [.securityLabel(SecurityLabel(appArmorProfile: process.apparmorProfile, selinuxLabel: process.selinuxLabel))]
@@ -287,12 +290,11 @@ public enum LaunchPlanner {
     private static func warnings(_ process: RuntimeSpec.Process) -> [String] {
         let sets = process.capabilities
         let names = [sets?.bounding, sets?.effective, sets?.permitted, sets?.inheritable, sets?.ambient].flatMap { $0 ?? [] }
-        // capabilities(7): only what is permitted and inheritable can be ambient.
-        let lost = (sets?.ambient ?? []).filter { Capability(named: $0) != nil }.compactMap { name -> String? in
-            for (set, word) in [(sets?.permitted, "permitted"), (sets?.inheritable, "inheritable")] where !(set ?? []).contains(name) {
-                return "can't raise ambient capability \(name): it is not \(word)"
-            }
-            return nil
+        // capabilities(7): only what is permitted and inheritable can be ambient. Engines ask for all at once: one sentence for all.
+        let ambient = (sets?.ambient ?? []).filter { Capability(named: $0) != nil }
+        let lost = [(sets?.permitted, "permitted"), (sets?.inheritable, "inheritable")].compactMap { set, word -> String? in
+            let names = ambient.filter { !(set ?? []).contains($0) }
+            return names.isEmpty ? nil : "can't raise ambient capability \(names.joined(separator: ", ")): not \(word)"
         }
         return Set(names.filter { Capability(named: $0) == nil }).sorted().map { "ignoring unknown capability \($0)" } + lost
     }

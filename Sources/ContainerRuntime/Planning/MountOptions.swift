@@ -16,6 +16,11 @@ struct MountOptions {
     var copyUp = false
     /// "idmap", or "ridmap" for submounts too.
     var idMap: IDMap?
+    /// One flag of a mount was given at least, to be set or to be cleared; not counted are those that reach submounts.
+    var givesFlags = false
+    /// One of the flags that times of access go by.
+    var givesAccessTime = false
+    var links: MountLinks = []
     /// What is left: parameters of the file system itself.
     var parameters: [MountOption] = []
 
@@ -23,7 +28,9 @@ struct MountOptions {
 
     private enum Effect {
         case set(MountAttributes), clear(MountAttributes), bind(recursive: Bool), propagate(MountPropagation, recursive: Bool)
-        case copyUp, idMap(IDMap), nothing
+        case copyUp, idMap(IDMap), links(MountLinks), nothing
+        /// A flag, with no effect of its own.
+        case idle
     }
 
     /// All names, for `features`.
@@ -43,14 +50,16 @@ struct MountOptions {
         "slave": .propagate(.slave, recursive: false), "rslave": .propagate(.slave, recursive: true),
         "shared": .propagate(.shared, recursive: false), "rshared": .propagate(.shared, recursive: true),
         "unbindable": .propagate(.unbindable, recursive: false), "runbindable": .propagate(.unbindable, recursive: true),
-        "tmpcopyup": .copyUp, "idmap": .idMap(.one), "ridmap": .idMap(.recursive), "defaults": .nothing, "async": .nothing, "norelatime": .nothing,
-        "nostrictatime": .nothing, "nomand": .nothing, "silent": .nothing, "loud": .nothing, "noiversion": .nothing,
+        "tmpcopyup": .copyUp, "idmap": .idMap(.one), "ridmap": .idMap(.recursive), "defaults": .nothing, "async": .idle, "norelatime": .idle,
+        "nostrictatime": .idle, "nomand": .idle, "silent": .idle, "loud": .idle, "noiversion": .idle,
+        "src-nofollow": .links(.source), "dest-nofollow": .links(.destination), "copy-symlink": .links(.copied),
     ]
 
     init(_ options: [String]) {
         for option in options {
             if let effect = Self.table[option] {
                 apply(effect)
+                note(option, effect)
             } else if option.hasPrefix("r"), let effect = Self.table[String(option.dropFirst())], Self.isAttribute(effect) {
                 applyRecursively(effect)
             } else if let equals = option.firstIndex(of: "=") {
@@ -59,6 +68,14 @@ struct MountOptions {
                 parameters.append(MountOption(key: option, value: nil))
             }
         }
+    }
+
+    private mutating func note(_ option: String, _ effect: Effect) {
+        switch effect {
+        case .set, .clear, .idle: givesFlags = true
+        default: break
+        }
+        if ["noatime", "nodiratime", "relatime", "strictatime"].contains(option) { givesAccessTime = true }
     }
 
     private static func isAttribute(_ effect: Effect) -> Bool {
@@ -97,7 +114,8 @@ struct MountOptions {
             recursivePropagation = recursive
         case .copyUp: copyUp = true
         case .idMap(let kind): idMap = kind
-        case .nothing: break
+        case .links(let kind): links.insert(kind)
+        case .nothing, .idle: break
         }
     }
 }

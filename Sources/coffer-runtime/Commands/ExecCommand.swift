@@ -23,7 +23,7 @@ enum ExecCommand {
         do {
             return try run(options, global)
         } catch {
-            RuntimeLog.report((error as? LaunchFailure)?.message ?? "\(error)")
+            RuntimeLog.report(error)
             return ExitCode.failedExec
         }
     }
@@ -35,13 +35,15 @@ enum ExecCommand {
         if status == .paused, !options.isSet("ignore-paused") {
             throw PlanError("cannot exec in a paused container (use --ignore-paused to override)")
         }
-        // Its first process is still this program (CVE-2016-9962); a container of nobody has no namespaces to enter.
-        guard status == .running || status == .paused else { throw PlanError("cannot exec in a \(status.rawValue) container") }
+        // A container of nobody has no namespaces to enter.
+        guard [.running, .paused, .created].contains(status) else { throw PlanError("cannot exec in a \(status.rawValue) container") }
         let (spec, ext) = try directory.configuration(record, part: .furtherProcess)
         let descriptors = try PreservedDescriptors.take(options.value("preserve-fds"))
         try ProgramSeal.apply(for: spec, keeping: descriptors.all + processDescriptor(options))
+        let process = try process(options, spec)
+        if status == .created { try checkCreated(record.state.pid, process) }
         var session = ExecSession(
-            state: record.state, spec: spec, ext: ext, process: try process(options, spec), userSpec: nil, detach: options.isSet("detach"),
+            state: record.state, spec: spec, ext: ext, process: process, userSpec: nil, detach: options.isSet("detach"),
             interactive: true, filterCache: try FilterCache.directory(global), pidFile: options.value("pid-file"))
         session.inheritsStreams = true
         session.consoleSocket = try options.value("console-socket").map(BundleCommand.absolute)
@@ -55,6 +57,20 @@ enum ExecCommand {
             throw PlanError("a detached process with a terminal needs --console-socket")
         }
         return try session.run()
+    }
+
+    /// Until `start` the first process is still this program, on its way to fewer rights than it has (CVE-2016-9962). It is not dumpable: whoever
+    /// cannot trace everybody can neither look into it nor at its files.
+    private static func checkCreated(_ pid: Int32, _ process: RuntimeSpec.Process) throws {
+        let sets = process.capabilities
+        let all = [sets?.bounding, sets?.effective, sets?.permitted, sets?.inheritable, sets?.ambient].flatMap { $0 ?? [] }
+        guard !all.contains(where: { Capability(named: $0)?.name == "CAP_SYS_PTRACE" }) else {
+            throw PlanError("cannot exec in a created container with CAP_SYS_PTRACE: its first process is still the runtime; start it first")
+        }
+        // Closed to an ordinary user as well, whose own process it is.
+        guard access("/proc/\(pid)/ns/mnt", F_OK) == 0 || errno != EACCES else {
+            throw PlanError("cannot exec in a created container as an ordinary user: its first process is still the runtime; start it first")
+        }
     }
 
     /// The engine's form: the monitor keeps the state, and streams go through pipes. The process is the container's own, with another program and

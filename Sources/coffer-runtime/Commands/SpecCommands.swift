@@ -42,7 +42,7 @@ enum FeaturesCommand {
         var mountOptions = MountOptionNames.all
         var linux: Linux
         var annotations = ["io.github.seccomp.libseccomp.version": FilterFacts.libraryVersion]
-        var potentiallyUnsafeConfigAnnotations: [String] = []
+        var potentiallyUnsafeConfigAnnotations = Annotations.potentiallyUnsafe
     }
 
     static func run(_ arguments: [String], _ global: GlobalOptions) throws -> Int32 {
@@ -83,6 +83,9 @@ enum DefaultSpec {
             linux.uidMappings = [RuntimeSpec.IDMapping(containerID: 0, hostID: geteuid(), size: 1)]
             linux.gidMappings = [RuntimeSpec.IDMapping(containerID: 0, hostID: getegid(), size: 1)]
         }
+        // What every container has is added to it, and nothing else.
+        linux.resources = RuntimeSpec.Resources()
+        linux.resources?.devices = [RuntimeSpec.DeviceRule(allow: false, type: nil, major: nil, minor: nil, access: "rwm")]
         linux.maskedPaths = [
             "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
             "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",

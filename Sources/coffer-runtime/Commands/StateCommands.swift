@@ -171,6 +171,10 @@ enum DeleteCommand {
         } catch let error as NoSuchContainer {
             guard options.isSet("force") else { throw error }
             return try directory.remove()  // what a creation that was killed at once has left
+        } catch let error as UnreadableState {
+            guard options.isSet("force") else { throw error }
+            RuntimeLog.warn("\(error)")
+            return try ContainerDeletion.removeUnreadable(directory)
         }
         let status = try directory.status(of: record)
         let deletion = ContainerDeletion(directory, record)

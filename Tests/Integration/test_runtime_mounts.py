@@ -1,0 +1,153 @@
+"""Bind mounts of a bundle: which flags they keep, sources within the root, links at either end."""
+
+import os
+
+from harness.bundles import Bundle
+from harness.registry import ROOT, test
+
+MAPS = [{"containerID": 0, "hostID": 2_300_000, "size": 65536}]
+LOCKED = "ro,nosuid,nodev,noexec"
+
+
+def _mapped(bundle):
+    bundle.config["linux"]["namespaces"].append({"type": "user"})
+    bundle.config["linux"] |= {"uidMappings": MAPS, "gidMappings": MAPS}
+    os.chown(bundle.path / "rootfs", 2_300_000, 2_300_000)
+
+
+def _bind(bundle, source, destination, *options, **members):
+    bundle.config["mounts"].append({"destination": destination, "type": "bind", "source": str(source), "options": list(options)} | members)
+
+
+def _flags(bundle, *options):
+    """Of a bind of the closed file system."""
+    bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["destination"] != "/bound"]
+    _bind(bundle, bundle.path / "closed", "/bound", *options)
+    for line in bundle.program("cat", "/proc/self/mountinfo").run().splitlines():
+        if line.split()[4] == "/bound":
+            return set(line.split()[5].split(","))
+    return None
+
+
+def _closed(t):
+    bundle = Bundle(t)
+    (bundle.path / "closed").mkdir()
+    t.command("mount", "-t", "tmpfs", "none", bundle.path / "closed")
+    t.cleanups.append(lambda: t.command("umount", bundle.path / "closed"))
+    t.command("mount", "-o", f"bind,remount,{LOCKED},nosymfollow,noatime,nodiratime", bundle.path / "closed")
+    return bundle
+
+
+@test([ROOT])
+def a_bind_mount_has_the_flags_that_are_given(t):
+    """mount(8) and runc: none given, and those of the source stay; one given, and the others go, but for the times of access."""
+    bundle = _closed(t)
+    everything = {*LOCKED.split(","), "nosymfollow", "noatime", "nodiratime"}
+    t.equal(_flags(bundle, "bind"), everything, "without a flag")
+    t.equal(_flags(bundle, "bind", "rprivate"), everything, "with a propagation")
+    t.equal(_flags(bundle, "bind", "ro"), {"ro", "noatime", "nodiratime"}, "ro")
+    t.equal(_flags(bundle, "bind", "rw", "nosuid"), {"rw", "nosuid", "noatime", "nodiratime"}, "rw,nosuid")
+    t.equal(_flags(bundle, "bind", "atime"), {"rw", "noatime", "nodiratime"}, "a flag of the times that is cleared")
+    t.equal(_flags(bundle, "bind", "relatime"), {"rw", "relatime"}, "relatime")
+    t.equal(_flags(bundle, "bind", "nodiratime", "strictatime"), {"rw", "nodiratime"}, "nodiratime,strictatime")
+
+
+@test([ROOT])
+def a_user_namespace_keeps_what_its_source_forbids(t):
+    """What the kernel locks for a less privileged mount namespace (mount_namespaces(7)) stays, although root of the host makes the mount here."""
+    bundle = _closed(t)
+    _mapped(bundle)
+    locked = set(LOCKED.split(","))
+    for options in (("bind",), ("bind", "ro"), ("bind", "rw", "dev"), ("bind", "rw", "suid", "dev", "exec"), ("rbind", "nosuid")):
+        flags = _flags(bundle, *options)
+        t.true(flags >= locked, f"{options}: the mount has {flags}")
+    t.true("nosymfollow" not in _flags(bundle, "bind", "ro"), "nosymfollow, which nobody locks, is kept though it is not given")
+
+
+def _tree(bundle, *options, **members):
+    """Mounts on mounts whose sources are the container's own, and a file at the end of the way through them."""
+    for name in ("a/x", "b/y", "c/z"):
+        (bundle.path / "sources" / name).mkdir(parents=True)
+        (bundle.path / "sources" / name / "file").write_text(name + "\n")
+    root = bundle.path / "rootfs"
+    for name in ("mnt", "final"):
+        (root / name).mkdir()
+    _bind(bundle, bundle.path / "sources/a", "/mnt", "bind")
+    _bind(bundle, bundle.path / "sources/b", "/mnt/x", "bind")
+    _bind(bundle, bundle.path / "sources/c", "/mnt/x/y", "bind")
+    _bind(bundle, bundle.path / "sources/a", "/mnt/x/y/z", "bind")
+    _bind(bundle, root / "mnt/x", f"{root}/mnt/x/y/z/x", "rbind", *options, **members)
+    _bind(bundle, root / "mnt", f"{root}/final", "rbind", *options, **members)
+    return bundle.program("cat", "/final/x/y/z/x/y/z/x/file")
+
+
+@test([ROOT])
+def a_source_in_the_root_is_seen_with_the_mounts_before(t):
+    t.equal(_tree(Bundle(t)).run(), "a/x", "the file behind the mounts")
+    bundle = Bundle(t)
+    _mapped(bundle)
+    t.equal(_tree(bundle).run(), "a/x", "the file behind the mounts, in a user namespace")
+    for mapped in (False, True):
+        bundle = Bundle(t)
+        if mapped:
+            _mapped(bundle)
+        source = bundle.path / "rootfs/own"
+        source.mkdir()
+        (source / "file").write_text("")
+        maps = [{"containerID": 0, "hostID": 4321 if not mapped else 2_300_000, "size": 65536}]
+        _bind(bundle, source, "/seen", "bind", uidMappings=maps, gidMappings=maps)
+        shown = bundle.program("stat", "-c", "%u", "/seen/file").run()
+        t.equal(shown, "0" if mapped else "4321", f"the owner in the mapped mount, user namespace {mapped}")
+
+
+@test([ROOT])
+def a_source_in_the_root_does_not_leave_it(t):
+    """A link of the image is followed in the root alone, and there is no second, unmasked view of /proc and /sys."""
+    outside = t.directory() / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("of the host\n")
+    bundle = Bundle(t).shell("cat /seen/secret")
+    root = bundle.path / "rootfs"
+    os.symlink(str(outside), root / "far")
+    _bind(bundle, root / "far", "/seen", "bind")
+    t.contains(bundle.write().runtime("run", "one", code=1).stderr, "No such file or directory")
+    (root / str(outside)[1:]).mkdir(parents=True)
+    (root / str(outside)[1:] / "secret").write_text("of the image\n")
+    t.equal(bundle.write().run(), "of the image", "what the link leads to")
+    for target in ("/", "/proc", "/sys", "/proc/self/root", "/sys/kernel", "../../.."):
+        (root / "far").unlink()
+        os.symlink(target, root / "far")
+        refused = bundle.program("ls", "/seen").runtime("run", "one", code=1).stderr
+        t.true("have one place only" in refused or "symbolic links" in refused, f"a link to {target}: {refused}")
+
+
+@test([ROOT])
+def links_at_the_ends_of_a_bind_mount(t):
+    bundle = Bundle(t)
+    root = bundle.path / "rootfs"
+    (bundle.path / "file").write_text("content\n")
+    os.symlink(str(bundle.path / "file"), bundle.path / "link")
+    os.symlink("nowhere", root / "target")
+
+    def mounted(*options, destination="/target", source="link"):
+        bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["type"] != "bind"]
+        _bind(bundle, bundle.path / source, destination, "bind", *options)
+        return bundle.write()
+
+    mounted("dest-nofollow").program("cat", "/target")
+    t.equal(bundle.run(), "content", "over the link")
+    t.true(not (root / "nowhere").exists(), "the link's target was made")
+    mounted("dest-nofollow", "src-nofollow").program("readlink", "/target")
+    t.equal(bundle.run(), str(bundle.path / "file"), "the link itself")
+    mounted("dest-nofollow", "src-nofollow", destination="/proc/self")
+    t.contains(bundle.runtime("run", "one", code=1).stderr, "nothing may be mounted there")
+    mounted("copy-symlink", destination="/new/link").program("readlink", "/new/link")
+    t.equal(bundle.run(), str(bundle.path / "file"), "the copied link")
+    t.equal(bundle.run(), str(bundle.path / "file"), "the copied link that is there already")
+    mounted("copy-symlink", destination="/target")
+    t.contains(bundle.runtime("run", "one", code=1).stderr, "File exists")
+    mounted("copy-symlink", source="file", destination="/copied").program("cat", "/copied")
+    t.equal(bundle.run(), "content", "a source that is no link")
+    os.symlink("../../../..", root / "up")
+    mounted("copy-symlink", destination="/up/proc/escaped")
+    t.contains(bundle.runtime("run", "one", code=1).stderr, "nothing may be mounted there")
