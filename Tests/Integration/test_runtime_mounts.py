@@ -3,7 +3,7 @@
 import os
 
 from harness.bundles import Bundle
-from harness.registry import ROOT, test
+from harness.registry import ROOT, Unavailable, test
 
 MAPS = [{"containerID": 0, "hostID": 2_300_000, "size": 65536}]
 LOCKED = "ro,nosuid,nodev,noexec"
@@ -151,3 +151,16 @@ def links_at_the_ends_of_a_bind_mount(t):
     os.symlink("../../../..", root / "up")
     mounted("copy-symlink", destination="/up/proc/escaped")
     t.contains(bundle.runtime("run", "one", code=1).stderr, "nothing may be mounted there")
+
+
+@test([ROOT])
+def something_may_be_mounted_beside_the_control_groups(t):
+    """podman's `--systemd=always` binds a hierarchy of systemd's into the read-only directory of all."""
+    bundle = Bundle(t).program("cat", "/sys/fs/cgroup/other/file")
+    source = bundle.path / "other"
+    source.mkdir()
+    (source / "file").write_text("beside\n")
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        raise Unavailable("the control groups are one file system here, v2's")
+    _bind(bundle, source, "/sys/fs/cgroup/other", "bind")
+    t.equal(bundle.write().run(), "beside", "what is mounted")

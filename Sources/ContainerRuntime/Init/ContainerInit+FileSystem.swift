@@ -173,7 +173,9 @@ extension ContainerInit {
             try context.set("mode", "0755")
             let top = try context.mount([.noSetuid, .noDevices, .noExecute])
             let raw = top.rawValue
-            for (controller, _) in trees { try retrying("mkdirat", controller) { mkdirat(raw, controller, 0o755) } }
+            // Mount points too, for what the configuration mounts here besides (podman: the hierarchy "systemd"), while they can be made.
+            let names = Set(trees.map(\.controller)).union(namesMounted(below: mount.destination))
+            for name in names { try retrying("mkdirat", name) { mkdirat(raw, name, 0o755) } }
             try Mounts.attach(top, on: target)
             for (controller, tree) in trees {
                 try retrying("move_mount", controller) { cl_move_mount(tree, "", raw, controller, 0x4) }
@@ -182,6 +184,14 @@ extension ContainerInit {
         }
         if trees.isEmpty {
             results.append(.init(step: index, result: .partial("empty: the container has no control groups of its own")))
+        }
+    }
+
+    private func namesMounted(below directory: String) -> [String] {
+        plan.steps.compactMap { step in
+            guard case .mount(let mount) = step, mount.destination.hasPrefix(directory + "/") else { return nil }
+            let name = mount.destination.dropFirst(directory.count).split(separator: "/").first.map(String.init)
+            return name == "." || name == ".." ? nil : name
         }
     }
 
