@@ -30,6 +30,8 @@ struct SyscallLevel: Decodable, Sendable {
         let families: [String]
         let refusedFamilies: [String]?
         let netlinkProtocols: [String]
+        /// Transports over IPv4 and IPv6 beside the usual one of a socket's type; without the list every one, and every type, is let through.
+        let internetProtocols: [String]?
     }
 
     struct IOControl: Decodable, Sendable { let refused: [String] }
@@ -62,6 +64,9 @@ private enum KernelConstants {
     static let netlinkProtocols: [String: UInt32] = [
         "NETLINK_ROUTE": 0, "NETLINK_SOCK_DIAG": 4, "NETLINK_XFRM": 6, "NETLINK_AUDIT": 9, "NETLINK_NETFILTER": 12, "NETLINK_KOBJECT_UEVENT": 15,
         "NETLINK_GENERIC": 16,
+    ]
+    static let internetProtocols: [String: UInt32] = [
+        "IPPROTO_ICMP": 1, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17, "IPPROTO_ICMPV6": 58, "IPPROTO_UDPLITE": 136, "IPPROTO_MPTCP": 262,
     ]
     static let cloneFlags: [String: UInt64] = [
         "CLONE_NEWNS": 0x0002_0000, "CLONE_NEWCGROUP": 0x0200_0000, "CLONE_NEWUTS": 0x0400_0000,
@@ -105,7 +110,7 @@ extension SyscallLevel {
             rules.append(Rule(names: names, action: .errno(try KernelConstants.look(refusal.errno, in: KernelConstants.errors))))
         }
         rules += try cloneRules(capabilities)
-        rules += try socketRules()
+        rules += try socketRules(capabilities)
         rules += try ioctlRules()
         rules += personality.map { Rule(names: ["personality"], action: .allow, conditions: [.int(0, equals: $0)]) }
         rules += try mknodRules(capabilities)
@@ -128,7 +133,7 @@ extension SyscallLevel {
         return [plain] + rules
     }
 
-    private func socketRules() throws(ConfinementError) -> [Rule] {
+    private func socketRules(_ capabilities: CapabilitySet) throws(ConfinementError) -> [Rule] {
         if let refusedFamilies {
             var refused: Set<UInt32> = []
             for name in refusedFamilies { refused.insert(try KernelConstants.look(name, in: KernelConstants.families)) }
@@ -149,6 +154,8 @@ extension SyscallLevel {
                 rules += Condition.int(2, differsFrom: protocols).map {
                     Rule(names: ["socket"], action: .errno(93), conditions: [.int(0, equals: family), $0])
                 }
+            } else if name.hasPrefix("AF_INET"), let protocols = sockets.internetProtocols {
+                rules += try internetRules(family, protocols, isRaw: capabilities.contains(.netRaw))
             } else {
                 rules.append(Rule(names: ["socket"], action: .allow, conditions: [.int(0, equals: family)]))
             }
@@ -156,6 +163,21 @@ extension SyscallLevel {
         // What a kernel without the family answers, so that programs go on without it.
         rules += Condition.int(0, differsFrom: allowed).map { Rule(names: ["socket"], action: .errno(97), conditions: [$0]) }
         rules.append(Rule(names: ["socketpair"], action: .allow, conditions: [.int(0, equals: 1)]))
+        return rules
+    }
+
+    /// SCTP, DCCP and L2TP are protocols and types of the internet's own families: the kernel loads their modules for whoever asks.
+    private func internetRules(_ family: UInt32, _ protocols: [String], isRaw: Bool) throws(ConfinementError) -> [Rule] {
+        let ofFamily = Condition.int(0, equals: family)
+        // SOCK_STREAM, SOCK_DGRAM and SOCK_RAW, whose usual protocols are known; flags are above these bits. SOCK_SEQPACKET's usual one is SCTP.
+        let usual = Condition(argument: 1, .masked(mask: 0xC, value: 0))
+        var rules = [Rule(names: ["socket"], action: .allow, conditions: [ofFamily, usual, .int(2, equals: 0)])]
+        for name in protocols {
+            let number = try KernelConstants.look(name, in: KernelConstants.internetProtocols)
+            rules.append(Rule(names: ["socket"], action: .allow, conditions: [ofFamily, .int(2, equals: number)]))
+        }
+        let raw = Condition(argument: 1, .masked(mask: 0xF, value: 3))
+        if isRaw { rules.append(Rule(names: ["socket"], action: .allow, conditions: [ofFamily, raw])) }
         return rules
     }
 

@@ -70,6 +70,27 @@ import Testing
         #expect(!strict.action(for: "socket", arguments: [16, 3, 12]).reachesKernel)
     }
 
+    /// SCTP, DCCP and L2TP belong to the internet's families, and are no TCP and no UDP.
+    @Test func internetProtocols() throws {
+        let high: UInt64 = 1 << 32
+        for level in [LevelName.standard, .strict] {
+            let filter = filterOf(try resolve(level).confinement)
+            for family: UInt64 in [2, 10] {
+                for (type, number) in [(1, 0), (1, 6), (2, 0), (2, 17), (2, 1), (2, 58), (0x80801, 0), (0x80802, 17), (3, 1)] as [(UInt64, UInt64)] {
+                    #expect(filter.action(for: "socket", arguments: [family, type, number]) == .allow)
+                }
+                // One-to-many and one-to-one SCTP, DCCP, L2TP, the packet sockets of old, and raw sockets of any protocol.
+                for (type, number) in [(5, 0), (5, 132), (1, 132), (0x80805, 0), (6, 0), (6, 33), (2, 115), (10, 3), (3, 255)] as [(UInt64, UInt64)] {
+                    #expect(!filter.action(for: "socket", arguments: [family, type, number]).reachesKernel)
+                    #expect(!filter.action(for: "socket", arguments: [family, high | type, high | number]).reachesKernel)
+                }
+            }
+        }
+        let raw = filterOf(try resolve(.standard) { $0.capabilitiesAdded = ["NET_RAW"] }.confinement)
+        #expect(raw.action(for: "socket", arguments: [2, 3, 89]) == .allow)
+        #expect(!raw.action(for: "socket", arguments: [2, 5, 132]).reachesKernel)
+    }
+
     @Test func terminalInjection() throws {
         for level in [LevelName.standard, .strict] {
             let filter = filterOf(try resolve(level).confinement)
