@@ -67,6 +67,20 @@ import Testing
             return result
         }
 
+        /// The profile's own conditions: containers-common's seccomp.json.
+        @Test func podmansConditions() throws {
+            var defaults = try EngineDefaults()
+            let plain = defaults.podmanFilter(EngineDefaults.podmanCapabilities)
+            #expect(plain.action(for: "personality", arguments: [0]) == .allow)
+            // ADDR_NO_RANDOMIZE
+            #expect(plain.action(for: "personality", arguments: [0x4_0000]) == .errno(38))
+            #expect(plain.action(for: "socket", arguments: [16, 3, 9]) == .errno(22))
+            for arguments: [UInt64] in [[16, 3, 0], [2, 1, 0], [2, 1, 9], [40, 1, 0]] {
+                #expect(plain.action(for: "socket", arguments: arguments) == .allow)
+            }
+            #expect(defaults.podmanFilter(.all).action(for: "socket", arguments: [16, 3, 9]) == .allow)
+        }
+
         @Test func theKernelAgrees() throws {
             let raw = unsafeBitCast(try #require(dlsym(nil, "syscall")), to: RawCall.self)
             let table = try SyscallTable(architecture: .x86_64)
@@ -128,8 +142,12 @@ import Testing
         }
 
         private static func condition(_ condition: SyscallFilter.Condition) throws -> SeccompCondition {
-            guard case .masked(let mask, let value) = condition.comparison else { throw Unexpected() }
-            return SeccompCondition(index: condition.argument, comparison: .maskedEqual, value: mask, second: value)
+            switch condition.comparison {
+            case .masked(let mask, let value): SeccompCondition(index: condition.argument, comparison: .maskedEqual, value: mask, second: value)
+            case .equal(let value): SeccompCondition(index: condition.argument, comparison: .equal, value: value, second: 0)
+            case .notEqual(let value): SeccompCondition(index: condition.argument, comparison: .notEqual, value: value, second: 0)
+            default: throw Unexpected()
+            }
         }
     }
 #endif

@@ -62,9 +62,23 @@ public struct EngineDefaults: Sendable {
                 names += (entry.value.array ?? []).compactMap(\.string)
             }
         }
+        // The usual ways to be another system, and none of those that take the random places of memory away.
+        var rules = (podmanCalls["personality"]?.array ?? []).compactMap(\.int64).map { value in
+            SyscallFilter.Rule(names: ["personality"], action: .allow, conditions: [.init(argument: 0, .equal(UInt64(clamping: value)))])
+        }
+        if capabilities.contains(.auditWrite) {
+            names.append("socket")
+        } else {
+            // AF_NETLINK for NETLINK_AUDIT is answered with EINVAL, as by a kernel without it.
+            rules += [
+                .init(names: ["socket"], action: .errno(22), conditions: [.init(argument: 0, .equal(16)), .init(argument: 2, .equal(9))]),
+                .init(names: ["socket"], action: .allow, conditions: [.init(argument: 2, .notEqual(9))]),
+                .init(names: ["socket"], action: .allow, conditions: [.init(argument: 0, .notEqual(16))]),
+            ]
+        }
+        rules.append(.init(names: names, action: .allow))
         let filter = SyscallFilter(
-            defaultAction: .errno(38), architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-            rules: [.init(names: names, action: .allow)])
+            defaultAction: .errno(38), architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], rules: rules)
         podmanFilters[capabilities] = filter
         return filter
     }
