@@ -43,6 +43,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
     ],
     targets: [
+        .plugin(name: "EmbedText", capability: .buildTool()),
         .target(name: "CLinux"),
         .target(name: "CProbing"),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
@@ -68,7 +69,7 @@ let package = Package(
         .target(
             name: "Exposure", dependencies: ["Confinement", "OCISpec", "Rendering", "StrictJSON", "TextSearch"],
             resources: [.embedInCode("Data")], swiftSettings: strict),
-        .target(name: "Probe", dependencies: ["StrictJSON"], resources: [.embedInCode("Data")], swiftSettings: strict),
+        .target(name: "Probe", dependencies: ["StrictJSON"], exclude: ["Data"], swiftSettings: strict, plugins: ["EmbedText"]),
         .target(
             name: "Probing", dependencies: ["Confinement", "Exposure", "OCISpec", "Probe", "Rendering", "StrictJSON"], swiftSettings: strict),
 

@@ -22,7 +22,8 @@ public struct ProbeTable: Sendable {
     public static func builtIn() throws(ProbeError) -> ProbeTable {
         let document: Document
         do {
-            document = try StrictJSONDecoder.rejectUnknownKeys.decode(Document.self, from: PackageResources.probes_json)
+            let text = EmbeddedText.probes_json.withUTF8Buffer { Array($0) }
+            document = try StrictJSONDecoder.rejectUnknownKeys.decode(Document.self, from: text)
         } catch {
             throw ProbeError("the built-in probes.json cannot be read: \(error)")
         }
