@@ -107,7 +107,7 @@ extension Attempts {
     /// One question to a subsystem of netlink that only a privileged process may ask.
     private static func asking(_ what: String, protocol number: Int32, type: UInt16, flags: UInt16, body: [UInt8] = [0, 0, 0, 0]) -> Attempt {
         { situation in
-            NetlinkQuestion(number: number, type: type, flags: flags, body: body).ask().whenItIsLookedAt(
+            NetlinkQuestion(number: number, type: type, flags: flags, body: body).ask(
                 what, also: [ECONNREFUSED, EAFNOSUPPORT, EPROTONOSUPPORT]
             )
             .unlessMissing(situation)
@@ -119,7 +119,7 @@ extension Attempts {
         // struct ifinfomsg: family, padding, type, index 1, flags 0, change 0.
         var body = [UInt8](repeating: 0, count: 16)
         body[4] = 1
-        return NetlinkQuestion(number: 0, type: 16, flags: 5, body: body).ask().whenItIsLookedAt("setting the interface lo", also: [ENODEV])
+        return NetlinkQuestion(number: 0, type: 16, flags: 5, body: body).ask("setting the interface lo", also: [ENODEV])
     }
 
     private static func bindLowPort(_ situation: Situation) -> Finding {

@@ -29,17 +29,21 @@ extension Attempts {
     private static func runSetUserID(_ situation: Situation) -> Finding {
         guard geteuid() == 0 else { return .inconclusive("it is not user 0, and can make no program that is") }
         var reason = "no place where a program could be made"
-        let finding: Finding? = inScratchDirectories { directory in
+        // Each place is tried: one may be mounted nosuid, and another not.
+        var held: Finding?
+        let reached: Finding? = inScratchDirectories { directory in
             let path = "\(directory)/program"
-            guard let problem = makeProgram(path, in: directory) else {
-                defer { unlink(path) }
-                return startAsOther(path, &reason)
+            defer { unlink(path) }
+            if let problem = makeProgram(path, in: directory) {
+                reason = problem
+                return nil
             }
-            unlink(path)
-            reason = problem
+            guard let finding = startAsOther(path, &reason) else { return nil }
+            if finding.outcome == .reached { return finding }
+            held = finding
             return nil
         }
-        if let finding { return finding }
+        if let finding = reached ?? held { return finding }
         return cl_prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? .held("no_new_privs is on; \(reason)") : .inconclusive(reason)
     }
 

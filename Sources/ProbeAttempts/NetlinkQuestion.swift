@@ -11,9 +11,15 @@ struct NetlinkQuestion {
     var flags: UInt16
     var body: [UInt8]
 
-    func ask() -> Reply {
+    /// - Parameter denials: errors that are a refusal as well.
+    func ask(_ what: String, also denials: Set<Int32>) -> Finding {
         let file = socket(16, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), number)
-        if file < 0 { return Reply(file) }
+        // Nothing was asked yet: a filter may answer with any number (Podman's says EINVAL for the audit system).
+        if file < 0 { return .denied(errno, "a netlink socket for \(what)") }
+        return answer(file).whenItIsLookedAt(what, also: denials)
+    }
+
+    private func answer(_ file: Int32) -> Reply {
         defer { close(file) }
         let message = NetlinkMessage(type: type, flags: NetlinkMessage.Flags(rawValue: flags), fixedPart: body).encoded(sequence: 1)
         let sent = Reply(send(file, message, message.count, 0))

@@ -35,7 +35,7 @@ public struct ProbeRunner {
         close(ends[1])
         defer { close(ends[0]) }
         if pid < 0 { return Finding.inconclusive("no child: \(errnoName(errno))").answer(id) }
-        let line = receive(ends[0])
+        let line = receive(ends[0], of: id)
         // Itself and its session first; then whatever made a session of its own and was orphaned.
         kill(-pid, SIGKILL)
         kill(pid, SIGKILL)
@@ -72,13 +72,13 @@ public struct ProbeRunner {
     }
 
     /// The child's line, or nil when it ended without one or did not end in time.
-    private func receive(_ pipe: Int32) -> ProbeAnswer? {
+    private func receive(_ pipe: Int32, of id: String) -> ProbeAnswer? {
         var bytes: [UInt8] = []
         let end = milliseconds() + Int64(situation.request.secondsPerProbe) * 1000
         while !bytes.contains(0x0A) && bytes.count <= ProbeAnswer.limit {
             var waiting = pollfd(fd: pipe, events: Int16(POLLIN), revents: 0)
             let ready = poll(&waiting, 1, Int32(clamping: max(0, end - milliseconds())))
-            if ready == 0 { return Finding.inconclusive("no answer in \(situation.request.secondsPerProbe) seconds").answer("") }
+            if ready == 0 { return Finding.inconclusive("no answer in \(situation.request.secondsPerProbe) seconds").answer(id) }
             if ready < 0 && errno == EINTR { continue }
             var buffer = [UInt8](repeating: 0, count: ProbeAnswer.limit)
             let length = ready < 0 ? -1 : read(pipe, &buffer, buffer.count)

@@ -13,7 +13,14 @@ extension Attempts {
         ("race-exec", watchForEngine),
     ]
 
-    private static func deadline(_ situation: Situation) -> time_t { time(nil) + max(1, situation.request.secondsPerProbe - 1) }
+    private static func deadline(_ situation: Situation) -> Int { now() + max(1, situation.request.secondsPerProbe - 1) * 1000 }
+
+    /// Milliseconds of a clock that only goes forward.
+    private static func now() -> Int {
+        var value = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &value)
+        return value.tv_sec * 1000 + value.tv_nsec / 1_000_000
+    }
 
     /// Exchanges "name" and a link to the host's path (renameat2(2), RENAME_EXCHANGE) as fast as it goes.
     private static func swap(_ situation: Situation, directory: Bool) -> Finding {
@@ -30,7 +37,7 @@ extension Attempts {
         guard symlink(situation.facts.raceTarget ?? "/", other) == 0 || errno == EEXIST else { return .denied(errno, other) }
         let end = deadline(situation)
         var count = 0
-        while time(nil) < end {
+        while now() < end {
             for _ in 0..<64 where Reply(cl_rename_exchange(real, other)).succeeded { count += 1 }
         }
         // Whichever is the link now; what was put into a real directory meanwhile is the other side's to remove.
@@ -58,7 +65,7 @@ extension Attempts {
             for directory in directories.reversed() { rmdir(root + directory) }
         }
         let end = deadline(situation)
-        while time(nil) < end {
+        while now() < end {
             for file in files where (status(of: root + file)?.st_size ?? 0) > 0 { return .reached("the engine wrote to \(file) of a false /proc") }
             usleep(1000)
         }
@@ -70,7 +77,7 @@ extension Attempts {
         guard let engine = situation.facts.engineName else { return .inconclusive("the request does not name the engine's process") }
         let end = deadline(situation)
         var met: Set<Int32> = []
-        while time(nil) < end {
+        while now() < end {
             for name in names(in: "/proc") {
                 guard let pid = Int32(name), pid != getpid(), pid != getppid(), isEngine(pid, engine) else { continue }
                 met.insert(pid)

@@ -35,8 +35,9 @@ extension CarriedWeakness {
     private static func sockets(_ confinement: Confinement, _ language: Language) -> [CarriedWeakness] {
         confinement.mounts.compactMap { mount in
             guard mount.isBind, mount.type != "generated" else { return nil }
-            let name = String(mount.source.split(separator: "/").last ?? "")
-            guard controlSockets.contains(name) || mount.source.hasSuffix(".sock") else { return nil }
+            // A socket may have any name on the host: where the container looks for it says as much.
+            let names = [mount.source, mount.destination].map { String($0.split(separator: "/").last ?? "") }
+            guard names.contains(where: { controlSockets.contains($0) || $0.hasSuffix(".sock") }) else { return nil }
             return CarriedWeakness(
                 id: "carried-socket",
                 detail:
@@ -57,7 +58,8 @@ extension CarriedWeakness {
     private static func paths(_ confinement: Confinement, _ language: Language) -> [CarriedWeakness] {
         var found: [CarriedWeakness] = []
         for mount in confinement.mounts where mount.isBind && mount.type != "generated" && mount.source.hasPrefix("/") {
-            if mount.source.hasSuffix(".sock") || mount.source == mount.destination && mount.isKernels { continue }
+            if mount.source.hasSuffix(".sock") || mount.destination.hasSuffix(".sock") { continue }
+            if mount.source == mount.destination && mount.isKernels { continue }
             if ["/dev/shm", "/dev/mqueue"].contains(mount.source) { continue }
             let isDevice = mount.source.hasPrefix("/dev/")
             let why =

@@ -55,7 +55,8 @@ public struct ControlConfinement: Sendable {
             readonlyPaths: isArranged ? ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"] : [], devices: DeviceNode.defaults + devices,
             deviceRules: [DeviceRule(allows: true, kind: .all)],
             limits: Limits(pids: .at(TwinConfinement.processes), memory: .at(TwinConfinement.memory), memoryAndSwap: .at(TwinConfinement.memory)),
-            sysctls: [:], network: .none, networkNamespaceInside: false, logs: .none)
+            sysctls: [:], network: .none, networkNamespaceInside: false,
+            logs: isArranged ? .rotated(maxBytes: 64 << 20, maxFiles: 1) : .none)
     }
 
     /// The range, and the caller himself as the last of it.

@@ -84,7 +84,7 @@ extension Confinement {
         case .utsNamespace: peeled.namespaces.uts = .host
         case .cgroupNamespace: peeled.namespaces.cgroup = .host
         case .devices: peeled.openDevices()
-        case .limits: peeled.limits = Limits(cpuShares: limits.cpuShares, oomScoreAdjustment: limits.oomScoreAdjustment)
+        case .limits: peeled.liftLimits()
         case .securityModule:
             guard host.hasAppArmor, appArmor != .inherited, appArmor != .profile("unconfined") else { return .absent }
             peeled.appArmor = .profile("unconfined")
@@ -165,6 +165,15 @@ extension Confinement {
         networkNamespaceInside = false
         sysctls = sysctls.filter { !$0.key.hasPrefix("net.") }
         bindKernelMount("/sys", type: "sysfs")
+    }
+
+    /// Those of the group and of each process, the size of the shared memory, and what is kept of the output.
+    private mutating func liftLimits() {
+        limits = Limits(cpuShares: limits.cpuShares, oomScoreAdjustment: limits.oomScoreAdjustment)
+        if case .rotated = logs { logs = .rotated(maxBytes: 64 << 20, maxFiles: 1) }
+        for index in mounts.indices where mounts[index].destination == "/dev/shm" && mounts[index].type == "tmpfs" {
+            mounts[index].options.removeAll { $0.hasPrefix("size=") }
+        }
     }
 
     private mutating func joinIPC() {

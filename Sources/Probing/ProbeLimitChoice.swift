@@ -36,7 +36,8 @@ public struct ProbeLimitChoice: Sendable {
     /// - Parameters:
     ///   - target: as it was asked for.
     ///   - twin: as it is run.
-    public init(_ target: Confinement, twin: Confinement, rows: [ProbeRow]) {
+    ///   - facts: what was arranged.
+    public init(_ target: Confinement, twin: Confinement, rows: [ProbeRow], facts: ProbeFacts = ProbeFacts()) {
         takeProcesses(target, twin)
         takeMemory(target, twin)
         if let bytes = Self.sharedMemory(twin) { figures.sharedMemoryBytes = min(bytes, 1 << 30) }
@@ -46,7 +47,8 @@ public struct ProbeLimitChoice: Sendable {
         if case .at(let quota) = twin.limits.cpuQuota, twin.limits.cpuPeriod > 0 {
             figures.processorPercent = Int(min(max(quota * 100 / twin.limits.cpuPeriod, 1), 6400))
         }
-        let request = ProbeRequest(limits: figures)
+        if case .rotated = twin.logs { figures.logBytes = TwinConfinement.flood }
+        let request = ProbeRequest(facts: facts, limits: figures)
         for row in rows where reasons[row.id] == nil {
             for fact in row.needs where !request.carries(fact) {
                 if let why = Self.why(fact) { reasons[row.id] = why }
@@ -84,12 +86,14 @@ public struct ProbeLimitChoice: Sendable {
         case .processorLimit: .open("there is no quota of processor time, only a share")
         case .sharedMemoryLimit: .open("/dev/shm has no size of its own")
         case .fileLimit: .open("there is no limit on open files but the one of whoever started it")
-        case .logLimit: .notArranged("a twin keeps no log")
+        case .logLimit: .notArranged("it keeps no log that Coffer would write")
         case .metadataEndpoint: .notArranged("no metadata service is stood in for: link-local addresses of a host are nothing to try")
-        case .peerEndpoint, .peerDatagramEndpoint: .notArranged("no second container was started")
-        case .dnsName: .notArranged("no resolver is stood in for")
-        case .engineName, .raceDirectory: .notArranged("no second container was started to race against")
-        case .sessionKeyring: .notArranged("the session keyring of the caller is not looked at")
+        case .peerEndpoint, .peerDatagramEndpoint:
+            .notArranged("containers of Coffer share no network: what leads out leads to the host, whose addresses are tried")
+        case .dnsName: .notArranged("no resolver is stood in for: who has a network is given one on purpose")
+        case .engineName: .notArranged("the engine was not raced against: races are run together with the layers")
+        case .raceDirectory: .notArranged("it was not raced: with the layers links are swapped, and copies and a false /proc elsewhere")
+        case .sessionKeyring: .notArranged("whoever calls has no session keyring")
         case .processLimit, .memoryLimit: nil
         case .namespaces, .hostProcess, .hostDirectories, .abstractSocket, .loopbackEndpoint, .hostEndpoint, .callerFile: nil
         }

@@ -1,7 +1,7 @@
 import Probe
 
 extension ProbeTable {
-    /// The table of probes, controls and layers in docs/PROBING.md, which is this one's output.
+    /// The table of probes, controls and layers in docs/PROBES.md, which is this one's output.
     public var markdown: String {
         var text = "| probe | tries to | held by | control |\n|---|---|---|---|\n"
         for row in rows {

@@ -17,7 +17,9 @@ public struct TwinConfinement: Sendable, Equatable {
     /// Bytes.
     public static let memory: UInt64 = 512 << 20
     /// What a limit of the target is lowered to: the same wall, reached sooner.
-    static let lowered = (processes: UInt64(96), memory: UInt64(96 << 20), openFiles: UInt64(512), sharedMemory: UInt64(8 << 20))
+    static let lowered = (processes: UInt64(96), memory: UInt64(96 << 20), openFiles: UInt64(512), sharedMemory: UInt64(8 << 20), log: 128 << 10)
+    /// What is written to see whether a log is bounded.
+    static let flood: UInt64 = 1 << 20
 
     /// - Parameters:
     ///   - closes: why an outward network cannot be had here, or nil.
@@ -33,7 +35,6 @@ public struct TwinConfinement: Sendable, Equatable {
         }
         takeNamespaces()
         takeNetwork(closes)
-        confinement.logs = .none
     }
 
     /// The same with lower limits, and with some where the target has none: whatever a probe does is bounded.
@@ -47,6 +48,7 @@ public struct TwinConfinement: Sendable, Equatable {
         bounded.limits.memory = lower(bounded.limits.memory, lowered.memory, otherwise: memory)
         bounded.limits.memoryAndSwap = bounded.limits.memory
         bounded.limits.memoryReservation = .unlimited
+        if case .rotated(let bytes, let files) = bounded.logs { bounded.logs = .rotated(maxBytes: min(bytes, lowered.log), maxFiles: min(files, 2)) }
         for index in bounded.limits.processLimits.indices where bounded.limits.processLimits[index].type == "RLIMIT_NOFILE" {
             bounded.limits.processLimits[index].hard = min(bounded.limits.processLimits[index].hard, lowered.openFiles)
             bounded.limits.processLimits[index].soft = min(bounded.limits.processLimits[index].soft, lowered.openFiles)

@@ -142,6 +142,8 @@ static inline int cl_landlock_add_rule(int ruleset, int type, const void *rule) 
 static inline int cl_landlock_restrict_self(int ruleset, unsigned flags) {
     return (int)syscall(SYS_landlock_restrict_self, ruleset, flags);
 }
+// The serial number of the session keyring; it is not made where there is none.
+static inline long cl_keyctl_session(void) { return syscall(SYS_keyctl, 0 /* GET_KEYRING_ID */, -3, 0); }
 static inline long cl_keyctl_join_session(const char *name) { return syscall(SYS_keyctl, 1 /* JOIN_SESSION_KEYRING */, name); }
 static inline int cl_sethostname(const char *name, size_t length) { return (int)syscall(SYS_sethostname, name, length); }
 static inline int cl_setdomainname(const char *name, size_t length) { return (int)syscall(SYS_setdomainname, name, length); }

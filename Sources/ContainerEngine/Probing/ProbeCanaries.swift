@@ -14,6 +14,9 @@ final class ProbeCanaries {
     let socket: String
     /// A file of the caller's.
     let callerFile: String
+    /// Shared by those who race, and where their links lead.
+    let raceDirectory: String
+    let racePrize: String
     /// An empty root for targets whose image is not Coffer's.
     let emptyRoot: String
     private(set) var facts = ProbeFacts()
@@ -27,8 +30,9 @@ final class ProbeCanaries {
         let path = session.path + "/canary"
         (directory, file, socket) = (path + "/directory", path + "/file", path + "/socket")
         (callerFile, emptyRoot) = (path + "/caller", path + "/root")
+        (raceDirectory, racePrize) = (path + "/race", path + "/prize")
         do {
-            try Self.makeFiles(path, directory, [file, callerFile])
+            try Self.makeFiles(path, [directory, raceDirectory, racePrize], [file, callerFile])
             // It belongs to the twins' root, as an image's does.
             try TreeOperations().makeOverlayDirectories(
                 [emptyRoot] + Self.rootDirectories.map { [emptyRoot] in emptyRoot + "/" + $0 },
@@ -37,6 +41,9 @@ final class ProbeCanaries {
             facts.hostDirectories = Self.hostDirectories()
             facts.abstractSocket = "coffer-probe-\(session.record.id.prefix(16))"
             facts.callerFile = TwinBuilder.callerFile
+            // Where whoever calls has none, or may not ask, there is none to be found.
+            let keyring = cl_keyctl_session()
+            if keyring > 0 { facts.sessionKeyring = Int32(truncatingIfNeeded: keyring) }
             let abstract = try Self.listener(AF_UNIX, Self.unixAddress("\0" + (facts.abstractSocket ?? "")))
             let named = try Self.listener(AF_UNIX, Self.unixAddress(Self.short(socket, below: path)))
             // Whoever finds it may connect, as to the worst of those that it stands for.
@@ -74,11 +81,13 @@ final class ProbeCanaries {
         }
     }
 
-    private static func makeFiles(_ path: String, _ directory: String, _ files: [String]) throws {
+    private static func makeFiles(_ path: String, _ directories: [String], _ files: [String]) throws {
         try retrying("mkdir", path) { mkdir(path, 0o711) }
-        try retrying("mkdir", directory) { mkdir(directory, 0o755) }
-        // Whoever has an ID in the container may write where a volume is writable.
-        try retrying("chmod", directory) { chmod(directory, 0o777) }
+        for directory in directories {
+            try retrying("mkdir", directory) { mkdir(directory, 0o755) }
+            // Whoever has an ID in the container may write where a volume is writable.
+            try retrying("chmod", directory) { chmod(directory, 0o777) }
+        }
         for name in files {
             let file = try FileDescriptor.open(name, O_WRONLY | O_CREAT | O_EXCL, mode: 0o644)
             try file.writeAll(Array("canary\n".utf8))

@@ -13,6 +13,8 @@ public struct ProbeSettings: Sendable {
     public var only: [String] = []
     /// Find out which layer holds what.
     public var peels = true
+    /// Race against the engine, which takes a few seconds: together with the layers, or where nothing else is asked for.
+    var races: Bool { peels || !only.isEmpty && only.allSatisfy { $0.hasPrefix("race") } }
     /// Twins at once.
     public var width = 3
     public init() {}
@@ -64,7 +66,7 @@ final class ProbeRun {
         canaries = try ProbeCanaries(session)
         builder = TwinBuilder(session: session, canaries: canaries, source: target.source, probe: try ProbeProgram.locate())
         runner = TwinRunner(
-            builder: builder, runtime: try RuntimeProgram.locate(engine.environment), width: settings.width, patience: 30_000, progress: progress)
+            builder: builder, runtime: try RuntimeProgram.locate(engine.environment), width: settings.width, patience: 60_000, progress: progress)
         var made = TwinConfinement(of: target.confinement, closes: Self.networkShortfall())
         // “unconfined” is a profile as well, and a kernel without AppArmor has none.
         if !host.hasAppArmor { made.confinement.appArmor = .inherited }
@@ -107,6 +109,7 @@ final class ProbeRun {
     func report(name: String) throws -> ProbeReport {
         try first()
         if settings.peels { try peel() }
+        if settings.races { try race() }
         var results: [ProbeResult] = []
         for row in rows { results.append(result(row)) }
         return ProbeReport(
@@ -118,7 +121,7 @@ final class ProbeRun {
     private func result(_ row: ProbeRow) -> ProbeResult {
         let found = evidence[row.id] ?? ProbeEvidence(base: nil)
         var result = ProbeResult(row, found, in: target.language)
-        if let why = limits.reasons[row.id], result.verdict == .inconclusive || found.base == nil { result = why.result(row, target.language) }
+        if let why = limits.reasons[row.id], found.base == nil { result = why.result(row, target.language) }
         // The container has no such limit on this machine, as the runtime has said: that is known, and nothing that broke.
         if !missingLimits.isEmpty, row.kind == .resource, result.verdict == .reachable, limits.reasons[row.id] == nil {
             (result.verdict, result.remedy, result.detail) = (.information, "", "\(result.detail): \(missingLimits)")
@@ -126,7 +129,7 @@ final class ProbeRun {
         return result
     }
 
-    private lazy var limits = ProbeLimitChoice(target.confinement, twin: twin, rows: rows)
+    private lazy var limits = ProbeLimitChoice(target.confinement, twin: twin, rows: rows, facts: canaries.facts)
 
     /// The target's twin and, where they are not known yet, the controls.
     private func first() throws {
@@ -210,6 +213,16 @@ final class ProbeRun {
         }
     }
 
+    private func race() throws {
+        let ids = rows.map(\.id).filter(ProbeRace.ids.contains)
+        if ids.isEmpty { return }
+        let race = ProbeRace(session: session, canaries: canaries, runner: runner, twin: twin)
+        for (id, result) in try race.run(ids) {
+            evidence[id]?.base = result.answer
+            if let control = result.control { evidence[id]?.controls[.arranged] = control }
+        }
+    }
+
     private func peel() throws {
         let held = rows.filter { row in
             guard let found = evidence[row.id], found.base?.outcome == .held else { return false }
@@ -263,7 +276,7 @@ final class ProbeRun {
 
     private func order(_ name: String, _ confinement: Confinement, _ ids: [String]) throws -> TwinOrder {
         var request = ProbeRequest(probes: ids, facts: canaries.facts, limits: limits.figures)
-        request.secondsPerProbe = 5
+        request.secondsPerProbe = 10
         return TwinOrder(
             name: name, confinement: confinement, arguments: ["run", String(decoding: try request.encoded(), as: UTF8.self)])
     }
@@ -284,7 +297,12 @@ final class ProbeRun {
 
     /// What a twin answered, and why that is not all.
     private func answers(_ outcome: TwinOutcome) -> (answers: [String: ProbeAnswer], failure: String?) {
-        let (answers, isComplete) = ProbeOutput.read(outcome.output)
+        var (answers, isComplete) = ProbeOutput.read(outcome.output)
+        // What was kept of the flood is seen here alone; each line of it is a record with a time.
+        if let flood = answers["res-log"], flood.outcome == .tried, case .rotated(let bytes, let files) = twin.logs {
+            let isBounded = outcome.logged <= UInt64(bytes * files)
+            answers["res-log"] = ProbeAnswer("res-log", isBounded ? .held : .reached, detail: "\(flood.detail), \(outcome.logged) were kept")
+        }
         if isComplete { return (answers, nil) }
         let said = String(decoding: outcome.errors.prefix(300), as: UTF8.self).split(separator: "\n").joined(separator: " ")
         return (answers, outcome.failure ?? (said.isEmpty ? "its program ended early" : said))

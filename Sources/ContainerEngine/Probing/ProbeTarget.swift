@@ -128,6 +128,9 @@ extension ProbeTarget {
                 found.append(node)
             } else if let known = HostDevices.node(node.path) {
                 found.append(known)
+                // The reader had no numbers for a rule, without which the node cannot even be made.
+                confinement.deviceRules.append(
+                    .init(allows: true, kind: known.kind == .block ? .block : .character, major: known.major, minor: known.minor))
             } else {
                 shortfalls.append("the device \(node.path) is not on this machine")
             }

@@ -58,6 +58,7 @@ struct TwinBuilder {
             details.hostname = confinement.namespaces.uts == .own ? "twin" : ""
             details.cgroupsPath = ProbeSession.groupPath(of: directory, session.record.id)
             details.groupNames = source.groupNames
+            details.logPath = directory.log
             if case .outbound = confinement.network { details.pastaPath = try PastaProgram.locate() }
             details.rootSource = .overlay(
                 OverlayRoot(

@@ -12,6 +12,8 @@ struct TwinOutcome: Sendable {
     var failure: String?
     /// What each step of its launch came to.
     var steps: [StepOutcome] = []
+    /// Bytes of its log that were kept.
+    var logged: UInt64 = 0
 }
 
 /// A command that was told to stop. Everything has been taken away.
@@ -31,7 +33,9 @@ struct TwinRunner {
 
     /// - Returns: one outcome an order.
     /// - Throws: `ProbeInterrupted` after SIGINT, SIGTERM or SIGHUP; `EngineError` when nothing can be run at all.
-    func run(_ orders: [TwinOrder]) throws -> [TwinOutcome] {
+    ///
+    /// - Parameter meanwhile: called over and over with the twins that run.
+    func run(_ orders: [TwinOrder], meanwhile: (([RunningTwin]) throws -> Void)? = nil) throws -> [TwinOutcome] {
         let signals = try Self.openSignals()
         var outcomes = [TwinOutcome](repeating: TwinOutcome(), count: orders.count)
         var running: [RunningTwin] = []
@@ -42,8 +46,9 @@ struct TwinRunner {
                 running.append(try RunningTwin(start(orders[next]), order: next, deadline: Self.now() + patience))
                 next += 1
             }
-            let signal = try Self.wait(signals, running, milliseconds: 250)
+            let signal = try Self.wait(signals, running, milliseconds: meanwhile == nil ? 250 : 5)
             if let signal { throw ProbeInterrupted(signal: signal) }
+            try meanwhile?(running)
             for twin in running {
                 if Self.now() > twin.deadline { try twin.giveUp("it took longer than \(patience / 1000) seconds") }
                 try twin.take()
@@ -101,11 +106,13 @@ final class RunningTwin {
     let order: Int
     let socket: Int32
     var deadline: Int
-    private let directory: ContainerDirectory
+    let directory: ContainerDirectory
     private let process: SpawnedProcess
     private var outcome = TwinOutcome()
     private var program: ContainerProgram?
     private(set) var isDone = false
+    /// Its program runs.
+    var isStarted: Bool { program != nil && !isDone }
     /// Bytes of output at the most.
     private static let limit = 4 << 20
 
@@ -166,6 +173,19 @@ final class RunningTwin {
         if program == nil { end(nil) } else { try program?.signal(SIGKILL) }
     }
 
+    /// The log with its rotated predecessors.
+    private static func size(ofLog directory: ContainerDirectory) throws(KernelError) -> UInt64 {
+        var sum: UInt64 = 0
+        let prefix = String(directory.log.split(separator: "/").last ?? "")
+        for name in try DirectoryListing.names(of: directory.path) where name == prefix || name.hasPrefix(prefix + ".") {
+            var status = stat()
+            let path = "\(directory.path)/\(name)"
+            try retrying("lstat", path) { lstat(path, &status) }
+            sum += UInt64(clamping: status.st_size)
+        }
+        return sum
+    }
+
     /// What came of it, when its monitor has put everything away.
     func finished() throws -> TwinOutcome {
         try process.wait()
@@ -175,6 +195,7 @@ final class RunningTwin {
             usleep(500)
         }
         outcome.steps = try RuntimeState.load(directory.state)?.outcomes.decoded() ?? []
+        outcome.logged = try Self.size(ofLog: directory)
         return outcome
     }
 }

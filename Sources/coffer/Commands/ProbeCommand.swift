@@ -31,7 +31,7 @@ struct ProbeCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "Show every probe, and not only what was found.") var all = false
     @Flag(name: .long, help: "Show the table of probes.") var list = false
     @Flag(name: .long, help: "Try this machine itself, as the user who calls.") var host = false
-    @Flag(name: .long, help: "Do not find out which layer holds what.") var noPeel = false
+    @Flag(name: .long, help: "Do not find out which layer holds what, and race against nothing.") var noPeel = false
     @Flag(name: .shortAndLong, help: "No progress on standard error.") var quiet = false
     @Option(name: .long, parsing: .unconditionalSingleValue, help: "Only probes whose id begins so.") var only: [String] = []
     @OptionGroup(title: "Process") var process: ProbeProcessOptions
