@@ -1,37 +1,18 @@
 """coffer-probe: each probe finds the hole where there is one, and finds none in a container."""
 
-import contextlib
-import json
-import os
 import pathlib
 import shutil
 import signal
 import socket
 import subprocess
-import threading
 
-from harness.machine import PROJECT
+from harness.probing import FOUND, TABLE, Canaries, answers, listed, processes_of, request
 from harness.registry import ROOT, test
 
-TABLE = {row["id"]: row for row in json.loads((PROJECT / "Sources/Probe/Data/probes.json").read_text())["probes"]}
-FOUND = ("reached", "information")
-KINDS = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
 # The namespaces of the control `user-namespace` of Sources/Probe/ProbeKinds.swift.
 USER_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc", "--net", "--ipc", "--uts", "--cgroup")
 PRIVILEGED = ("unshare", "--mount", "--pid", "--fork", "--mount-proc")
 LIMITS = {"processes": 20, "memoryBytes": 8 << 20, "diskBytes": 1 << 20, "sharedMemoryBytes": 1 << 20, "openFiles": 40, "processorPercent": 1}
-
-
-def request(probes=None, facts={}, limits={}, seconds=5):
-    document = {"secondsPerProbe": seconds, "facts": {"namespaces": {}, "hostDirectories": [], "endpoints": [], "endpointWord": "canary", **facts}, "limits": limits}
-    return json.dumps(document if probes is None else {"probes": probes, **document})
-
-
-def answers(t, text):
-    """The answers by their ids, after the program has said that it is complete."""
-    lines = [json.loads(line) for line in text.splitlines()]
-    t.true(lines and lines[-1] == {"complete": len(lines) - 1}, f"the program did not come to its end: {text[-300:]}")
-    return {line["id"]: line for line in lines[:-1]}
 
 
 def bare(t, document, *wrapper, **options):
@@ -58,72 +39,6 @@ def check_held(t, found):
     # What could not be tried, although everything was arranged for it, was not shown to be held.
     open_ends = [f"{name}: {answer['detail']}" for name, answer in found.items() if answer["outcome"] == "inconclusive" and "request" not in answer["detail"]]
     return open_ends
-
-
-class Canaries:
-    """A process, an abstract socket and ports of the host, which are there to be found."""
-
-    def __init__(self, t):
-        self.sockets = []
-        name = t.directory() / "coffer-canary"
-        shutil.copy("/bin/sleep", name)
-        name.chmod(0o755)
-        process = subprocess.Popen([name, "300"])
-        t.cleanups.append(lambda: (process.kill(), process.wait()))
-        t.cleanups.append(self.close)
-        self.name = f"coffer-canary-{os.getpid()}-{process.pid}"
-        self._listen(socket.AF_UNIX, f"\0{self.name}")
-        tcp = self._listen(socket.AF_INET, ("127.0.0.1", 0))
-        udp = self._answer()
-        caller = t.directory() / "caller"
-        caller.write_text("")
-        os.chown(caller, t.world.uid, t.world.gid)
-        self.caller = caller
-        self.facts = {
-            "namespaces": {kind: os.stat(f"/proc/self/ns/{kind}").st_ino for kind in KINDS},
-            "hostProcess": {"pid": process.pid, "name": "coffer-canary"},
-            "hostDirectories": [dict(path=path, device=os.stat(path).st_dev, inode=os.stat(path).st_ino) for path in ("/", "/etc", "/root", "/var/lib")],
-            "abstractSocket": self.name,
-            "endpoints": [dict(role=role, transport="tcp", address="127.0.0.1", port=tcp) for role in ("loopback", "host", "metadata", "peer")]
-            + [dict(role="peer", transport="udp", address="127.0.0.1", port=udp)],
-        }
-
-    def _listen(self, family, address):
-        listener = socket.socket(family)
-        listener.bind(address)
-        listener.listen()
-        self.sockets.append(listener)
-        threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
-        return listener.getsockname()[1] if family == socket.AF_INET else None
-
-    @staticmethod
-    def _serve(listener):
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, contextlib.suppress(OSError):
-                    connection.sendall(b"canary")
-
-    def _answer(self):
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind(("127.0.0.1", 0))
-        self.sockets.append(datagrams)
-
-        def serve():
-            with contextlib.suppress(OSError):
-                while True:
-                    _, sender = datagrams.recvfrom(64)
-                    if not sender:
-                        return  # closed
-                    datagrams.sendto(b"canary", sender)
-        threading.Thread(target=serve, daemon=True).start()
-        return datagrams.getsockname()[1]
-
-    def close(self):
-        for each in self.sockets:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
 
 
 @test()
@@ -167,6 +82,8 @@ def every_probe_finds_the_hole_on_the_host(t):
     # The audit system answers the first process namespace alone, and the tests have one of their own; so they may have of control groups. Names are
     # asked for elsewhere.
     hidden = {"net-dns", "cap-audit-control"} | ({"cgroup-release-agent", "info-cgroup-path"} if not any(pathlib.Path("/sys/fs/cgroup").glob("*/release_agent")) else set())
+    if "sessionKeyring" not in canaries.facts:
+        hidden.add("sys-host-keyring")
     check_found(t, found, [name for name, row in TABLE.items() if row["control"] == "host"], hidden)
 
 
@@ -279,6 +196,17 @@ def a_race_alone_reaches_nothing(t):
 
 
 @test()
+def a_probe_that_takes_too_long_is_ended_and_named(t):
+    # Each of these takes the connection and says nothing, which a probe waits a second for.
+    silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    t.cleanups += [one.close for one in silent]
+    endpoints = [dict(role="metadata", transport="tcp", address="127.0.0.1", port=one.getsockname()[1]) for one in silent]
+    found = bare(t, request(["net-metadata", "id-root"], {"endpoints": endpoints}, seconds=1))
+    t.equal(sorted(found), ["id-root", "net-metadata"], "the ids of the answers")
+    t.equal(found["net-metadata"]["outcome"], "inconclusive", str(found))
+
+
+@test()
 def nothing_is_reached_at_standard(t):
     check_held(t, inside(t, request(facts=Canaries(t).facts)))
 
@@ -320,6 +248,14 @@ def a_weakness_of_the_container_is_found_and_no_other(t):
         t.true(all(answer["outcome"] == "held" for answer in held.values()), f"without {name}: {held}")
 
 
+@test(modes=(ROOT,))
+def what_the_documentation_says_is_found_here_is_found_here(t):
+    arranged = {name for _, ids, _ in ARRANGED.values() for name in ids} | {name for _, ids in WEAKNESSES.values() for name in ids}
+    # Those of the settings of the table are all found, by the tests above.
+    arranged |= {name for name, row in TABLE.items() if row["control"] in ("user-namespace", "privileged", "host")}
+    t.equal(listed("Found by the program's own tests") - arranged, set(), "docs/PROBES.md")
+
+
 @test()
 def a_socket_of_an_engine_in_a_container_is_found(t):
     place = t.directory() / "docker.sock"
@@ -342,13 +278,3 @@ def a_program_that_is_ended_leaves_no_process_and_no_last_line(t):
     t.true(b"complete" not in output, output.decode())
     # Its child dies with it (PR_SET_PDEATHSIG); what is left of a probe that was killed are its files.
     t.eventually(lambda: not processes_of("coffer-probe"), "no process is left")
-
-
-def processes_of(name):
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
-        with contextlib.suppress(OSError):
-            # A zombie is nobody's any more.
-            if path.read_text().strip() == name and ") Z " not in path.with_name("stat").read_text():
-                found.append(path.parent.name)
-    return found

@@ -45,6 +45,28 @@ import Testing
         }
     }
 
+    /// The size of /dev/shm is a limit like any other; the probe that fills it must get through without.
+    @Test func limitsAreTheSizeOfTheSharedMemoryToo() throws {
+        func sizes(_ confinement: Confinement) -> [String] {
+            confinement.mounts.filter { $0.destination == "/dev/shm" }.flatMap(\.options).filter { $0.hasPrefix("size=") }
+        }
+        let whole = TwinConfinement.bounded(try Self.confinement())
+        #expect(sizes(whole) == ["size=\(8 << 20)"])
+        guard case .without(let peeled) = whole.peeling(.limits, on: Self.host) else {
+            Issue.record("the limits are not there to be taken away")
+            return
+        }
+        #expect(sizes(peeled).isEmpty && peeled.limits.pids != whole.limits.pids)
+    }
+
+    /// As with every limit: the same wall, reached sooner. What keeps no log gets none.
+    @Test func aTwinsLogIsSmaller() throws {
+        #expect(TwinConfinement.bounded(try Self.confinement()).logs == .rotated(maxBytes: 128 << 10, maxFiles: 2))
+        var silent = try Self.confinement()
+        silent.logs = .none
+        #expect(TwinConfinement.bounded(silent).logs == .none)
+    }
+
     @Test func aUserCannotLeaveTheUserNamespace() throws {
         guard case .fixed(let why) = try Self.confinement().peeling(.userNamespace, on: Self.user) else {
             Issue.record("it was taken away")
