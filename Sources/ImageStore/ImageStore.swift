@@ -43,7 +43,7 @@ public struct ImageStore: Sendable {
     public let root: String
     /// The program whose hidden `internal` subcommands extract and remove trees: the running one, unless a test names another.
     let program: String
-    let surroundings: StoreSurroundings
+    private(set) var surroundings: StoreSurroundings
 
     /// Opens the store, and makes it where there is none.
     ///
@@ -138,6 +138,13 @@ public struct ImageStore: Sendable {
         } catch {
             throw ImageStoreError.badDocument(name, reason: "\(error)")
         }
+    }
+
+    /// The same store, with nobody to be told of what is damaged.
+    var silent: ImageStore {
+        var store = self
+        store.surroundings.warn = { _ in }
+        return store
     }
 
     // MARK: Locks

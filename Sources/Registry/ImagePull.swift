@@ -68,14 +68,9 @@ public struct ImagePull: Sendable {
         do {
             return try SynchronousBridge.run { try await pull() }
         } catch {
-            collectGarbage()
+            store.collectGarbageAfterFailure()
             throw told(error)
         }
-    }
-
-    /// The failure that led here is the one to report; what cannot be collected now is collected the next time.
-    private func collectGarbage() {
-        do { try store.collectGarbage() } catch { return }
     }
 
     private func told(_ error: any Error) -> any Error {

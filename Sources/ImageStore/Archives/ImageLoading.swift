@@ -46,11 +46,6 @@ extension ImageStore {
         return value
     }
 
-    /// The failure that led here is the one to report; what cannot be collected now is collected the next time.
-    private func collectGarbageAfterFailure() {
-        do { try collectGarbage() } catch { return }
-    }
-
     private func load(_ contents: any ArchiveContents, platform: Platform, progress: ProgressHandler?) throws -> [StoredImage] {
         if try contents.read(ImageLayoutMarker.fileName) != nil {
             return try ImageLayoutLoading(store: self, contents: contents, platform: platform, progress: progress).load()

@@ -153,6 +153,11 @@ extension ImageStore {
         return true
     }
 
+    /// After a failure, which is the one to report: what cannot be collected now is collected the next time, and said then.
+    public func collectGarbageAfterFailure() {
+        do { try silent.collectGarbage() } catch { return }
+    }
+
     /// Everything that an image or a container refers to. Where a document cannot be read, what it may refer to is kept.
     private func contentInUse() throws -> ContentInUse {
         var kept = ContentInUse()

@@ -49,16 +49,11 @@ enum ImagePulling {
             do {
                 return try RegistryProcess.pull(request, environment: Invocation.environment, observer: observer)
             } catch {
-                collectGarbage(of: store)
+                // What the pull had extracted: its program knows of no container, and so removes no layer.
+                store.collectGarbageAfterFailure()
                 throw error
             }
         }
-    }
-
-    /// What the pull had extracted: its program knows of no container, and so removes no layer. The failure that led here is the one to report;
-    /// what cannot be collected now is collected the next time.
-    private static func collectGarbage(of store: ImageStore) {
-        do { try store.collectGarbage() } catch { return }
     }
 
     static func note(_ text: String) { Terminal.write(HumanUnits.printable(text) + "\n", to: 2) }
