@@ -58,6 +58,9 @@ def ids_of_a_bundle_are_ids(t):
         refused = bundle.exec("--user", user, bundle.name, "/intruder", "nothing", code=None)
         t.true(refused.code != 0, f"exec --user {user!r}: it ran")
     process.kill()
+    process.wait()
+    t.runtime("--root", bundle.state, "delete", "--force", bundle.name)
+    t.true(not list(pathlib.Path("/sys/fs/cgroup").glob(f"*/coffer/{bundle.name}")), "delete leaves no control group of a runtime that was killed")
 
 
 @test()
