@@ -72,6 +72,7 @@ struct UserDatabaseTests {
     func linkedPasswd() throws {
         try directory.write("etc/real", "root:x:0:0::/found:/bin/sh\n")
         mkfifo(directory.path + "/etc/pipe", 0o644)
+        defer { for name in ["real", "pipe"] { unlink("\(directory.path)/etc/\(name)") } }
         let homes = [
             "/etc/elsewhere": nil, "/etc/real": "/found", "../../../etc/real": "/found", "passwd": nil, "/etc/pipe": nil, "/etc": nil,
             "/etc/real/below": nil,
