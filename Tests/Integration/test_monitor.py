@@ -78,6 +78,19 @@ def an_idle_monitor_is_small(t):
     t.equal(children(monitor), [t.inspect(container)["State"]["Pid"]], "children of an idle monitor")
 
 
+def client_says(t, container, word, answer, ends_input=False):
+    """Attaches, writes a line, reads what comes back, and goes without a word."""
+    process = t.background(t.world.coffer, "attach", container, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(f"{word}\n".encode())
+    if ends_input:
+        process.stdin.close()
+    else:
+        process.stdin.flush()
+    t.equal(process.stdout.readline(), answer.encode(), "what the program answers")
+    process.kill()
+    process.wait()
+
+
 @test()
 def an_idle_monitor_wakes(t):
     """What it gave back while it was idle is there again: whoever attaches is served, output is logged, the end is noted."""
@@ -85,12 +98,7 @@ def an_idle_monitor_wakes(t):
     container = t.start("-i", "-t", "--network", "none", t.debian(), "sh", "-c", script)
     for word in ("one", "two"):
         time.sleep(0.4)
-        process = t.background(t.world.coffer, "attach", container, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        process.stdin.write(f"{word}\n".encode())
-        process.stdin.flush()
-        t.equal(process.stdout.readline(), f"got {word}\r\n".encode(), "what the program answers")
-        process.kill()
-        process.wait()
+        client_says(t, container, word, f"got {word}\r\n")
     time.sleep(0.4)
     t.coffer("attach", container, input=b"\x04", code=7)
     t.equal(t.coffer("wait", container).stdout.strip(), "7", "exit code")
@@ -104,12 +112,7 @@ def an_open_stdin_in_the_background_stays_open(t):
     config = t.inspect(container)["Config"]
     t.equal((config["OpenStdin"], config["StdinOnce"], config["AttachStdin"]), (True, False, False), "how inspect says it")
     for word in ("one", "two"):
-        process = t.background(t.world.coffer, "attach", container, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        process.stdin.write(f"{word}\n".encode())
-        process.stdin.close()
-        t.equal(process.stdout.readline(), f"{word}\n".encode(), "what comes back")
-        process.kill()
-        process.wait()
+        client_says(t, container, word, f"{word}\n", ends_input=True)
     t.equal(t.inspect(container)["State"]["Status"], "running", "after two clients have come and gone")
     t.equal(t.coffer("logs", container).stdout, "one\ntwo\n", "log")
 

@@ -58,21 +58,24 @@ extension ContainerInit {
 
     /// What lies at a path itself, be it a link; the way there is looked up in the root.
     func ownMountPoint(_ path: String) throws -> FileDescriptor {
-        let components = path.split(separator: "/").filter { $0 != "." }
-        guard let name = components.last.map(String.init), name != ".." else { throw KernelError(call: "openat", errno: EINVAL, subject: path) }
-        let parent = try root.open("/" + components.dropLast().joined(separator: "/"), RootDirectory.pathOnly | O_DIRECTORY)
+        let (directory, name) = try place(of: path, for: "openat")
+        let parent = try root.open(directory, RootDirectory.pathOnly | O_DIRECTORY)
         let raw = parent.rawValue
         return FileDescriptor(owning: try retrying("openat", path) { openat(raw, name, RootDirectory.pathOnly | O_NOFOLLOW | O_CLOEXEC) })
+    }
+
+    /// The directory that a path's last name is in, and that name.
+    private func place(of path: String, for call: String) throws(KernelError) -> (directory: String, name: String) {
+        let components = path.split(separator: "/").filter { $0 != "." }
+        guard let name = components.last.map(String.init), name != ".." else { throw KernelError(call: call, errno: EINVAL, subject: path) }
+        return ("/" + components.dropLast().joined(separator: "/"), name)
     }
 
     /// "copy-symlink": the host's link is made anew in the root. What lies there already must be the same link.
     private func makeLink(_ target: String, _ path: String) throws {
         try performing(.mount, "making the link \(path)") {
-            let components = path.split(separator: "/").filter { $0 != "." }
-            guard let name = components.last.map(String.init), name != ".." else {
-                throw KernelError(call: "symlinkat", errno: EINVAL, subject: path)
-            }
-            let parent = try mountPoint("/" + components.dropLast().joined(separator: "/"), directory: true)
+            let (directory, name) = try place(of: path, for: "symlinkat")
+            let parent = try mountPoint(directory, directory: true)
             let raw = parent.rawValue
             if symlinkat(target, raw, name) == 0 { return }
             if errno != EEXIST { throw KernelError.last("symlinkat", path) }

@@ -26,9 +26,8 @@ enum NamespaceJoining {
     /// host, and root of such a container may neither trace nor signal it.
     static func takeProcessNamespace(of target: borrowing FileDescriptor, _ kinds: [NamespaceKind]) throws(KernelError) -> Bool {
         guard kinds.contains(.user), kinds.contains(.pid) else { return false }
-        let raw = target.rawValue
         do {
-            try retrying("setns", "pidfd") { cl_setns(raw, Int32(truncatingIfNeeded: Int64(NamespaceKind.pid.cloneFlag))) }
+            try Namespaces.join(target, [.pid])
             return true
         } catch {
             if error.errno == EPERM { return false }  // an ordinary user's right to it comes with the user namespace

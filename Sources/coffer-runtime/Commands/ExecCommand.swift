@@ -117,7 +117,7 @@ enum ExecCommand {
         return process
     }
 
-    /// `--process` as a number is a descriptor that the engine has handed down: nothing is written to disk for an exec.
+    /// `--process` as a number is a descriptor that the caller has handed down.
     private static func processDescriptor(_ options: ParsedOptions) -> [Int32] {
         guard let source = options.value("process") else { return [] }
         // A shell's <(…) is a descriptor too, and its name leads nowhere once this program has sealed itself.
