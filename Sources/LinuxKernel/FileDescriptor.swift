@@ -52,17 +52,10 @@ extension FileDescriptor {
 
     /// Reads up to `count` bytes; an empty result is the end of the file.
     public borrowing func read(upTo count: Int) throws(KernelError) -> [UInt8] {
-        var failure: KernelError?
         let raw = rawValue
-        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, length in
-            do throws(KernelError) {
-                length = try retrying("read") { Glibc.read(raw, buffer.baseAddress, count) }
-            } catch {
-                failure = error
-            }
+        return try [UInt8](ofAtMost: count) { buffer throws(KernelError) in
+            try retrying("read") { Glibc.read(raw, buffer.baseAddress, count) }
         }
-        if let failure { throw failure }
-        return bytes
     }
 
     /// Reads to the end of the file.
@@ -105,6 +98,23 @@ extension FileDescriptor {
         var result = stat()
         try retrying("fstat") { fstat(rawValue, &result) }
         return result
+    }
+}
+
+extension [UInt8] {
+    /// What a call writes. The memory is not cleared before: of a buffer that is seldom filled, most pages are never touched.
+    ///
+    /// - Parameter fill: answers how many bytes it wrote, from the start.
+    init(ofAtMost capacity: Int, _ fill: (UnsafeMutableBufferPointer<UInt8>) throws(KernelError) -> Int) throws(KernelError) {
+        var failure: KernelError?
+        self.init(unsafeUninitializedCapacity: capacity) { buffer, length in
+            do throws(KernelError) {
+                length = try fill(buffer)
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
     }
 }
 

@@ -180,17 +180,21 @@ public struct NetlinkSocket: ~Copyable, Sendable {
     ///
     /// - Parameter wait: false answers nil at once when nothing has arrived.
     borrowing func receive(wait: Bool = true) throws(KernelError) -> [Reply]? {
-        var buffer = [UInt8](repeating: 0, count: 65536)
+        let limit = 65536
         let flags = (wait ? 0 : Int32(MSG_DONTWAIT)) | Int32(MSG_TRUNC)
-        let length: Int
+        let raw = descriptor.rawValue
+        let bytes: [UInt8]
         do throws(KernelError) {
-            length = try retrying("recv", "netlink") { recv(descriptor.rawValue, &buffer, buffer.count, flags) }
+            bytes = try [UInt8](ofAtMost: limit) { buffer throws(KernelError) in
+                let length = try retrying("recv", "netlink") { recv(raw, buffer.baseAddress, limit, flags) }
+                guard length <= limit else { throw KernelError(call: "recv", errno: EMSGSIZE, subject: "netlink") }
+                return length
+            }
         } catch {
             if !wait && error.errno == EAGAIN { return nil }
             throw error
         }
-        guard length <= buffer.count else { throw KernelError(call: "recv", errno: EMSGSIZE, subject: "netlink") }
-        return try Self.messages(in: buffer[..<length])
+        return try Self.messages(in: bytes[...])
     }
 
     /// Splits a datagram into its messages.

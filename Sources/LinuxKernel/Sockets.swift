@@ -43,14 +43,12 @@ extension FileDescriptor {
 
     /// Receives one message of at most `limit` bytes; nil when the peer has closed.
     public borrowing func receiveMessage(limit: Int = 65536) throws(KernelError) -> (bytes: [UInt8], descriptor: Int32)? {
-        var buffer = [UInt8](repeating: 0, count: limit)
         var received: Int32 = -1
         let raw = rawValue
-        let count = try retrying("recvmsg") {
-            buffer.withUnsafeMutableBytes { cl_receive_descriptor(raw, $0.baseAddress, limit, &received) }
+        let bytes = try [UInt8](ofAtMost: limit) { buffer throws(KernelError) in
+            try retrying("recvmsg") { cl_receive_descriptor(raw, buffer.baseAddress, limit, &received) }
         }
-        if count == 0 && received == -1 { return nil }
-        buffer.removeLast(limit - count)
-        return (buffer, received)
+        if bytes.isEmpty && received == -1 { return nil }
+        return (bytes, received)
     }
 }

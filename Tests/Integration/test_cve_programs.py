@@ -65,13 +65,17 @@ def the_runtime_of_other_engines_bundles_is_sealed(t):
 
 
 def spied(t, execs):
-    """How many of so many exec'd programs a payload met while they were still the runtime; fails when it got hold of anything."""
+    """A payload looks for exec'd programs while they are still the runtime."""
     image = t.static_image("intruder")
     container = t.start(*ALONE, "--cap-add", "SYS_PTRACE", image, "/intruder", "spy", "600")
     for _ in range(execs):
         t.coffer("exec", container, "/intruder", "nothing")
     t.coffer("stop", container)
-    lines = t.coffer("logs", container).stdout.splitlines()
+    saw_nothing(t, execs, t.coffer("logs", container).stdout.splitlines())
+
+
+def saw_nothing(t, execs, lines):
+    """Fails when the payload got hold of anything, or met too few programs to say so."""
     t.equal([line for line in lines if line.startswith("HIT")], [], "what the payload got of the runtime")
     t.true(lines and int(lines[-1].split()[1]) > execs // 4, f"the payload met too few of {execs} programs on their way in: {lines}")
 
@@ -80,6 +84,21 @@ def spied(t, execs):
 def execed_programs_are_closed_until_they_run(t):
     """CVE-2016-9962: nothing of the runtime may be opened or traced while it enters."""
     spied(t, 25)
+
+
+@test(modes=(ROOT,))
+def execed_programs_of_other_engines_bundles_are_closed_until_they_run(t):
+    """CVE-2016-9962 where root inside is root of the host: whoever may not trace everybody gets nothing of the runtime."""
+    bundle = Bundle(t, "intruder")
+    held = [f"CAP_{name}" for name in ("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "KILL", "SYS_ADMIN", "SYS_CHROOT")]
+    bundle.process["capabilities"] = {name: held for name in ("bounding", "effective", "permitted")}
+    process = t.background(*bundle.command("/intruder", "spy", "600"), stdout=-1)
+    t.eventually(lambda: '"running"' in t.runtime("--root", bundle.state, "state", bundle.name, code=None).stdout, "the container runs")
+    for _ in range(25):
+        bundle.exec(bundle.name, "/intruder", "nothing")
+    t.runtime("--root", bundle.state, "kill", bundle.name, "TERM")
+    output, _ = process.communicate(timeout=20)
+    saw_nothing(t, 25, output.decode().splitlines())
 
 
 @test(long=True)

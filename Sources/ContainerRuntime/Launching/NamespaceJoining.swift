@@ -22,10 +22,14 @@ enum NamespaceJoining {
     /// Takes the pid namespace of a container for the children of this process: what is forked next needs no helper, and joins the rest itself
     /// (`join`). False, and nothing done, where that cannot be or must not be.
     ///
-    /// Only of a container with a user namespace of its own: until it has joined the rest, the child can be seen from inside while it is still of the
-    /// host, and root of such a container may neither trace nor signal it.
-    static func takeProcessNamespace(of target: borrowing FileDescriptor, _ kinds: [NamespaceKind]) throws(KernelError) -> Bool {
-        guard kinds.contains(.user), kinds.contains(.pid) else { return false }
+    /// Until it has joined the rest, the child can be seen from inside while it is still of the host. It is not dumpable: root of a container with a
+    /// user namespace of its own may not trace it, and no other root may without CAP_SYS_PTRACE.
+    ///
+    /// - Parameter mayTrace: whether something in the container may have CAP_SYS_PTRACE over the host's user namespace.
+    static func takeProcessNamespace(
+        of target: borrowing FileDescriptor, _ kinds: [NamespaceKind], mayTrace: Bool
+    ) throws(KernelError) -> Bool {
+        guard kinds.contains(.pid), kinds.contains(.user) || !mayTrace else { return false }
         do {
             try Namespaces.join(target, [.pid])
             return true

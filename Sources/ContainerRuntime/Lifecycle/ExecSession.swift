@@ -86,7 +86,10 @@ public struct ExecSession {
     }
 
     private func fork(_ target: borrowing FileDescriptor, _ kinds: [NamespaceKind], _ prepared: inout PreparedLaunch) throws -> Processes.Fork {
-        let isTaken = try performing(.namespaces, "entering the container") { try NamespaceJoining.takeProcessNamespace(of: target, kinds) }
+        let mayTrace = process.mayTrace || spec.process?.mayTrace ?? true
+        let isTaken = try performing(.namespaces, "entering the container") {
+            try NamespaceJoining.takeProcessNamespace(of: target, kinds, mayTrace: mayTrace)
+        }
         guard isTaken else { return try NamespaceJoining.fork(joining: target, kinds) }
         prepared.entered = (target.rawValue, kinds.filter { $0 != .pid })
         return try Processes.fork()
@@ -236,6 +239,16 @@ public struct ExecSession {
         return LaunchPlan(
             steps: maps + whole.steps.filter { kept.contains($0.kind) }, terminal: process.terminal ?? false,
             terminalSize: whole.terminalSize, preferred: whole.preferred.union([.resourceLimit]))
+    }
+}
+
+extension RuntimeSpec.Process {
+    /// Whether it may have CAP_SYS_PTRACE, with which a process that is not dumpable can be traced all the same.
+    public var mayTrace: Bool {
+        let sets = [
+            capabilities?.bounding, capabilities?.effective, capabilities?.permitted, capabilities?.inheritable, capabilities?.ambient,
+        ]
+        return sets.contains { $0?.contains("CAP_SYS_PTRACE") ?? false }
     }
 }
 

@@ -29,7 +29,7 @@ public enum ProgramSeal {
     ) throws {
         let program = try FileDescriptor.open(ownProgram, O_RDONLY)
         if try !isExposed(program, to: spec) {
-            if DebugLog.isOn, try isSealed(program) { DebugLog.note("as runc exeseal: using /proc/self/exe clone") }
+            if DebugLog.isOn { try noteSeal(of: program) }
             return
         }
         let sealed = try sealedProgram(program)
@@ -40,14 +40,16 @@ public enum ProgramSeal {
         throw KernelError.last("execve", "the sealed runtime")
     }
 
-    /// Whether this program is a copy that `sealedProgram` made: one in memory, or one that lies in no directory.
-    private static func isSealed(_ program: borrowing FileDescriptor) throws(KernelError) -> Bool {
+    /// Says whether this program is a copy that `sealedProgram` or the room CEarlySeal made: one in memory, or one that lies in no directory.
+    private static func noteSeal(of program: borrowing FileDescriptor) throws(KernelError) {
         let raw = program.rawValue
         let seals = cl_fcntl(raw, getSeals, 0)
-        if seals >= 0, Int(seals) & writeSeal != 0 { return true }
+        let inMemory = seals >= 0 && Int(seals) & writeSeal != 0
         let magic = try retrying("fstatfs", ownProgram) { cl_filesystem_magic(raw) }
         let place = try path()
-        return magic == overlayMagic && !place.dropFirst().contains("/")
+        let onOverlay = magic == overlayMagic && !place.dropFirst().contains("/")
+        if onOverlay { DebugLog.note("as runc exeseal: using overlayfs for sealed /proc/self/exe") }
+        if inMemory || onOverlay { DebugLog.note("as runc exeseal: using /proc/self/exe clone") }
     }
 
     private static let overlayMagic = 0x794c_7630  // OVERLAYFS_SUPER_MAGIC
@@ -84,7 +86,6 @@ public enum ProgramSeal {
     private static func sealedProgram(_ program: borrowing FileDescriptor) throws -> FileDescriptor {
         do {
             let sealed = try overlay(of: program)
-            DebugLog.note("as runc exeseal: using overlayfs for sealed /proc/self/exe")
             return sealed
         } catch {
             // An ordinary user may not mount: the copy is as safe and costs memory.

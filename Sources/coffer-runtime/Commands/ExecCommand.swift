@@ -62,9 +62,7 @@ enum ExecCommand {
     /// Until `start` the first process is still this program, on its way to fewer rights than it has (CVE-2016-9962). It is not dumpable: whoever
     /// cannot trace everybody can neither look into it nor at its files.
     private static func checkCreated(_ pid: Int32, _ process: RuntimeSpec.Process) throws {
-        let sets = process.capabilities
-        let all = [sets?.bounding, sets?.effective, sets?.permitted, sets?.inheritable, sets?.ambient].flatMap { $0 ?? [] }
-        guard !all.contains(where: { Capability(named: $0)?.name == "CAP_SYS_PTRACE" }) else {
+        guard !process.mayTrace else {
             throw PlanError("cannot exec in a created container with CAP_SYS_PTRACE: its first process is still the runtime; start it first")
         }
         // Closed to an ordinary user as well, whose own process it is.
