@@ -3,7 +3,7 @@ import Glibc
 
 /// Sockets with a name in the file system (unix(7)). Never abstract ones: those have no permissions (rule R12, CVE-2020-15257).
 public enum UnixSocket {
-    public enum Kind: Sendable { case stream, sequencedPackets }
+    public enum Kind: Sendable { case stream, sequencedPackets, datagrams }
 
     /// Listens on a new socket file (0600 by the directory that it is in).
     public static func listen(_ name: String, in directory: borrowing FileDescriptor) throws(KernelError) -> FileDescriptor {
@@ -14,6 +14,19 @@ public enum UnixSocket {
         }
         try retrying("listen", name) { Glibc.listen(raw, 1) }
         return listener
+    }
+
+    /// A new socket file that everybody who sees it may send datagrams to.
+    public static func receiver(_ name: String, in directory: borrowing FileDescriptor) throws(KernelError) -> FileDescriptor {
+        let receiver = try make(.datagrams)
+        let raw = receiver.rawValue
+        // By the mask and not afterwards by name: who may write to the directory could have put another file there.
+        let mask = umask(0o111)
+        defer { umask(mask) }
+        try withAddress(name, directory) { address, length throws(KernelError) in
+            try retrying("bind", name) { bind(raw, address, length) }
+        }
+        return receiver
     }
 
     /// Connects to the socket file `name` in an open directory.
@@ -48,8 +61,13 @@ public enum UnixSocket {
     }
 
     private static func make(_ kind: Kind) throws(KernelError) -> FileDescriptor {
-        let type = Int32((kind == .stream ? SOCK_STREAM : SOCK_SEQPACKET).rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        return FileDescriptor(owning: try retrying("socket") { socket(AF_UNIX, type, 0) })
+        let type =
+            switch kind {
+            case .stream: SOCK_STREAM
+            case .sequencedPackets: SOCK_SEQPACKET
+            case .datagrams: SOCK_DGRAM
+            }
+        return FileDescriptor(owning: try retrying("socket") { socket(AF_UNIX, Int32(type.rawValue | SOCK_CLOEXEC.rawValue), 0) })
     }
 
     /// A socket address has room for 107 bytes: the directory goes by its descriptor, so that only the name counts.

@@ -375,5 +375,8 @@ def very_many_configurations(t):
 @test(long=True)
 def very_many_processes(t):
     spoiled_processes(t, 3000, fresh=True)
-    if t.world.is_root:
-        spoiled_limits(t, 3000, fresh=True)
+
+
+@test(long=True, modes=(ROOT,))
+def very_many_limits(t):
+    spoiled_limits(t, 3000, fresh=True)

@@ -38,6 +38,8 @@ public struct BundleLaunch {
     private let ext: BundleExtension?
     private let manager: GroupManager
     private let plan: LaunchPlan
+    /// A service manager that waits for word. Not of a container on the caller's own terminal: that is no service.
+    private let notification: ServiceNotification?
 
     /// Gets what does not stop a container but its caller should know, one sentence each.
     public var warn: (String) -> Void = { _ in }
@@ -61,6 +63,9 @@ public struct BundleLaunch {
             ? try GroupManager.choose(options.preference, rootless: !isPrivileged, user: geteuid()) : .none(reason: "none is asked for")
         if wanted, spec.linux?.cgroupsPath?.isEmpty ?? true { spec.linux?.cgroupsPath = ContainerDirectory.ownGroup(directory.id) }
         if !wanted { spec.linux?.cgroupsPath = nil }
+        let isInteractive = spec.process?.terminal ?? false && options.consoleSocket == nil
+        notification = isInteractive ? nil : try ServiceNotification(directory)
+        spec = notification?.adapted(spec) ?? spec
         self.spec = spec
         var facts = LaunchFacts(hasControlGroups: manager.countsProcesses, bundle: options.bundle)
         facts.requiresProcess = requiresProcess
@@ -113,11 +118,16 @@ public struct BundleLaunch {
     }
 
     private func launchAndFollow(detach: Bool) throws -> Int32 {
+        let notifications = try notification?.listen() ?? .none
         let container = try launch(startListener: nil)
         try handPidfd(container.process.pidfd)
         try runPoststart(container.hostPid)
         try hand(container.console)
-        return detach ? 0 : try follow(container)
+        if detach {
+            try notification?.awaitReady(on: notifications, container.hostPid, container.process.pidfd)
+            return 0
+        }
+        return try follow(container, notifications)
     }
 
     private func checkConsole() throws {
@@ -131,6 +141,7 @@ public struct BundleLaunch {
         try directory.create()
         do {
             try directory.keep(configuration)
+            try notification?.prepare()
             try directory.store(record(pid: 0, groups: [], outcomes: [], address: nil))
         } catch {
             try directory.remove()
@@ -200,8 +211,9 @@ public struct BundleLaunch {
         try HookRunner.run(spec.hooks?.poststart ?? [], .poststart, running)
     }
 
-    private func follow(_ container: borrowing LaunchedContainer) throws -> Int32 {
+    private func follow(_ container: borrowing LaunchedContainer, _ notifications: borrowing FileDescriptor) throws -> Int32 {
         SignalForwarding.forward(to: container.process.pidfd.rawValue)
+        try notification?.relay(on: notifications, until: container.process.pidfd)
         if plan.terminal, options.consoleSocket == nil {
             let console = container.console.rawValue
             var relay = StreamRelay(input: console, output: console, errorOutput: -1, terminal: true, readsInput: true)

@@ -131,6 +131,7 @@ public struct ContainerDirectory: Sendable {
 
     /// Removes the record. What is gone already is no error.
     public func remove() throws {
+        try ServiceNotification.remove(self)
         let names = ["state.json", RuntimeSpec.fileName].flatMap { [$0 + ".new", $0] } + [Self.startSocket]
         for name in names where unlink("\(path)/\(name)") != 0 && errno != ENOENT {
             throw KernelError.last("unlink", "\(path)/\(name)")

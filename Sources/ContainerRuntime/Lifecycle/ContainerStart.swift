@@ -26,6 +26,9 @@ public struct ContainerStart {
             throw PlanError("cannot start a container that is \(status.rawValue): \(directory.id) must be created and not started")
         }
         let (spec, _) = try directory.configuration(record)
+        let notification = ServiceNotification.isPrepared(directory) ? try ServiceNotification(directory) : nil
+        let notifications = try notification?.listen() ?? .none
+        let process = notification == nil ? .none : try Processes.open(record.state.pid)
         guard let channel = try connect() else {
             throw PlanError("cannot start a container that is running: \(directory.id) was started meanwhile")
         }
@@ -45,6 +48,7 @@ public struct ContainerStart {
             for complaint in try deletion.remove() { warn(complaint) }
             throw error
         }
+        try notification?.awaitReady(on: notifications, record.state.pid, process)
     }
 
     /// - Returns: nil when nobody waits there any more.
