@@ -36,7 +36,8 @@ extension Confinement {
             rootReadOnly: spec.root?.readonly ?? false, mounts: (spec.mounts ?? []).map(Mount.init),
             maskedPaths: linux.maskedPaths ?? [], readonlyPaths: linux.readonlyPaths ?? [], devices: missing + devices,
             deviceRules: rules, limits: Limits(linux.resources ?? .init(), process), sysctls: linux.sysctl ?? [:],
-            network: Self.network(namespaces, notes?.network), networkNamespaceInside: notes?.networkNamespaceInside ?? false,
+            network: Self.network(namespaces, notes?.network, devices: linux.netDevices ?? [:]),
+            networkNamespaceInside: notes?.networkNamespaceInside ?? false,
             logs: notes?.log.map { .rotated(maxBytes: $0.maxBytes, maxFiles: $0.maxFiles) } ?? .none)
     }
 
@@ -49,12 +50,16 @@ extension Confinement {
         process.isEmpty && mounts.isEmpty ? .inherited : .labels(process: process, mounts: mounts)
     }
 
-    private static func network(_ list: [RuntimeSpec.Namespace], _ policy: NetworkPolicy?) -> NetworkReach {
+    private static func network(
+        _ list: [RuntimeSpec.Namespace], _ policy: NetworkPolicy?, devices: [String: RuntimeSpec.NetDevice]
+    ) -> NetworkReach {
         switch scope(.network, list) {
         case .host: return .host
         case .at(let path): return .at(path: path)
         case .own: break
         }
+        // Whatever the policy is: a device of the host is a way past it.
+        if !devices.isEmpty { return .foreign }
         switch policy {
         case nil: return .foreign
         // The namespace in config.json is its own, so it is not the host's whatever the policy says.

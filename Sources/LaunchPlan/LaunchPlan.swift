@@ -76,6 +76,8 @@ public struct LaunchPlan: Sendable, Equatable {
             }
         }
         if kinds.last != .execute { result.append("the last step must be execute") }
+        demand(.networkDevice, before: .systemControl, "a parameter may be the device's")
+        demand(.networkDevice, before: .runtimeHooks, "hooks see the container's devices")
         demand(.resourceLimit, before: .lockedMounts, "RLIMIT_NPROC set in the inner namespace does not bound all IDs together")
         demand(.nestingLimit, before: .lockedMounts, "the inner namespace could nest")
         demand(.mount, before: .pivot, "the inner namespace may not mount proc, sysfs and mqueue")

@@ -8,7 +8,7 @@ import OCISpec
 ///
 ///     parent                                    child (becomes PID 1 of the container)
 ///       │  clone3: namespaces, owned by A          │
-///       ├─ ID maps of A, layers, network ─────────▶│ proceed
+///       ├─ ID maps of A, layers, devices, network ▶│ proceed
 ///       │                                          ├─ mounts on detached trees, pivot
 ///       │                                          ├─ second user namespace B: every mount is locked
 ///       │                                          ├─ identity, capabilities, no_new_privs, Landlock
@@ -19,7 +19,7 @@ import OCISpec
 public enum LaunchStep: Sendable, Equatable {
     /// Names and order of all steps.
     public enum Kind: String, Sendable, CaseIterable, Comparable {
-        case namespaces, identityMaps, controlGroup, network, layers
+        case namespaces, identityMaps, controlGroup, networkDevice, network, layers
         case mountNamespace, timeOffsets, hostname, loopback, egressRules, systemControl, resourceLimit, oomScore, root, mount, device
         case console, mask, readOnlyPath, runtimeHooks, containerHooks, pivot, nestingLimit, lockedMounts, keyring
         case personality, scheduler, ioPriority, memoryPolicy, workingDirectory
@@ -33,6 +33,8 @@ public enum LaunchStep: Sendable, Equatable {
     case namespaces(new: [String], joined: [JoinedNamespace])
     case identityMaps(uid: [RuntimeSpec.IDMapping], gid: [RuntimeSpec.IDMapping])
     case controlGroup(ControlGroup)
+    /// A device of the host's network moves into the container's.
+    case networkDevice(NetworkDeviceStep)
     case network(NetworkPolicy)
     /// Lower layers are shifted into the range by idmapped mounts.
     case layers(OverlayRoot)
@@ -85,6 +87,7 @@ public enum LaunchStep: Sendable, Equatable {
         case .namespaces: .namespaces
         case .identityMaps: .identityMaps
         case .controlGroup: .controlGroup
+        case .networkDevice: .networkDevice
         case .network: .network
         case .layers: .layers
         case .timeOffsets: .timeOffsets
@@ -154,6 +157,21 @@ public struct ControlGroup: Sendable, Equatable {
         self.path = path
         self.resources = resources
         self.required = required
+    }
+}
+
+/// A network device and its name in the container.
+public struct NetworkDeviceStep: Sendable, Equatable {
+    /// What a new name ends with that is to be numbered.
+    public static let template = "%d"
+    /// In the runtime's network namespace.
+    public var hostName: String
+    /// In the container's; one that ends with `template` gets the lowest number that is free there.
+    public var name: String
+    public var isTemplate: Bool { name.hasSuffix(Self.template) }
+    public init(hostName: String, name: String) {
+        self.hostName = hostName
+        self.name = name
     }
 }
 

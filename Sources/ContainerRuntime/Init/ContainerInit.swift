@@ -303,7 +303,7 @@ struct ContainerInit: ~Copyable {
             status = .none
         case .systemCallFilter: try loadFilter()
         case .execute(_, let environment): try execute(environment)
-        case .namespaces, .identityMaps, .controlGroup, .network, .layers: break  // the parent's
+        case .namespaces, .identityMaps, .controlGroup, .networkDevice, .network, .layers: break  // the parent's
         }
     }
 }

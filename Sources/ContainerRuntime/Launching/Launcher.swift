@@ -17,6 +17,11 @@ public struct LaunchedContainer: ~Copyable {
     public let outcomes: [StepOutcome]
     /// The container's network, while it is not all up yet; nil otherwise. To be waited for.
     var network: NetworkConnection?
+    /// The host's network devices that are the container's now, until nothing can fail any more; nil for none.
+    var devices: NetworkDevices?
+
+    /// What came after the launch has failed, and with it the start: the host has its devices back.
+    func undoing(_ error: any Error) -> any Error { devices?.giveBack(after: error) ?? error }
 }
 
 /// Pasta on its way to being ready. A class, so that there can be none.
@@ -90,7 +95,9 @@ public struct Launcher {
         prepared.hookState = options.state
         prepared.plainNewlines = options.plainNewlines
         prepared.keepsGroups = options.keepsGroups
+        var devices: NetworkDevices?
         do {
+            devices = try NetworkDevices(plan: plan, joined: prepared.joined)
             let staging = try LayerStaging(plan: plan)
             let channel = try performing(.namespaces, "starting") { try SocketPair() }
             let (ours, theirs) = channel.ends()
@@ -105,14 +112,15 @@ public struct Launcher {
                 try childEnd.close()
                 prepared.closeDescriptors()
                 let session = LaunchSession(
-                    plan: plan, network: network, options: options, prepared: prepared, staging: staging, channel: parentEnd,
-                    process: process)
+                    plan: plan, network: network, options: options, prepared: prepared, staging: staging, devices: devices,
+                    channel: parentEnd, process: process)
                 return try session.complete(beforeExecute)
             }
         } catch {
             prepared.closeDescriptors()
-            try removeGroups(prepared.groupPaths, after: error)
-            throw Self.namespaceHint(error)
+            let failure = devices?.giveBack(after: error) ?? error
+            try removeGroups(prepared.groupPaths, after: failure)
+            throw Self.namespaceHint(failure)
         }
     }
 
@@ -153,6 +161,7 @@ struct LaunchSession: ~Copyable {
     let options: LaunchOptions
     var prepared: PreparedLaunch
     let staging: LayerStaging?
+    let devices: NetworkDevices?
     let channel: FileDescriptor
     let process: ChildProcess
     var console = FileDescriptor.none
@@ -163,13 +172,14 @@ struct LaunchSession: ~Copyable {
 
     init(
         plan: LaunchPlan, network: NetworkPolicy, options: LaunchOptions, prepared: PreparedLaunch, staging: LayerStaging?,
-        channel: consuming FileDescriptor, process: consuming ChildProcess
+        devices: NetworkDevices?, channel: consuming FileDescriptor, process: consuming ChildProcess
     ) {
         self.plan = plan
         self.network = network
         self.options = options
         self.prepared = prepared
         self.staging = staging
+        self.devices = devices
         self.channel = channel
         self.process = process
     }
@@ -183,6 +193,7 @@ struct LaunchSession: ~Copyable {
             try staging?.attachShifted(userNamespaceOf: hostPid)
             try prepared.shiftTrees(userNamespaceOf: hostPid)
             try joinScope(hostPid)
+            try devices?.move(toProcess: hostPid)
             connection = try beginNetwork(hostPid, inside: false)
             try channel.sendMessage([LaunchCommand.proceed.rawValue])
             try follow(untilReady: true)
@@ -197,7 +208,7 @@ struct LaunchSession: ~Copyable {
             if !holds || DebugLog.isOn { try follow(untilReady: false) }
             return LaunchedContainer(
                 process: process, hostPid: hostPid, console: console, egressRules: egressRules,
-                groupPaths: prepared.groupPaths, outcomes: outcomes, network: connection)
+                groupPaths: prepared.groupPaths, outcomes: outcomes, network: connection, devices: devices)
         } catch {
             try abandon()
             throw error

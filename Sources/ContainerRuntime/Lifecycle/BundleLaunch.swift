@@ -99,8 +99,12 @@ public struct BundleLaunch {
         let place = try directory.open()
         let listener = try UnixSocket.listen(ContainerDirectory.startSocket, in: place)
         let container = try launch(startListener: listener.rawValue)
-        try hand(container.console)
-        try handPidfd(container.process.pidfd)
+        do {
+            try hand(container.console)
+            try handPidfd(container.process.pidfd)
+        } catch {
+            throw container.undoing(error)
+        }
         return 0
     }
 
@@ -119,10 +123,16 @@ public struct BundleLaunch {
 
     private func launchAndFollow(detach: Bool) throws -> Int32 {
         let notifications = try notification?.listen() ?? .none
-        let container = try launch(startListener: nil)
-        try handPidfd(container.process.pidfd)
-        try runPoststart(container.hostPid)
-        try hand(container.console)
+        var container = try launch(startListener: nil)
+        do {
+            try handPidfd(container.process.pidfd)
+            try runPoststart(container.hostPid)
+            try hand(container.console)
+        } catch {
+            throw container.undoing(error)
+        }
+        // Who follows a container must not keep its network namespace: the kernel gives devices back when that ends.
+        container.devices = nil
         if detach {
             try notification?.awaitReady(on: notifications, container.hostPid, container.process.pidfd)
             return 0

@@ -88,6 +88,7 @@ public enum LaunchPlanner {
         var steps: [LaunchStep] = [.namespaces(new: namespaces.new, joined: namespaces.joined)]
         if namespaces.makesUserNamespace { steps.append(try identityMaps(linux, facts)) }
         if let group = controlGroup(linux, ext, facts) { steps.append(.controlGroup(group)) }
+        steps += try NetworkDevicePlan.steps(linux, namespaces, networkInside: ext?.networkNamespaceInside ?? false)
         if let network = ext?.network, case .outbound = network { steps.append(.network(network)) }
         if case .overlay(let overlay)? = ext?.root, overlay.idmapLowers { steps.append(.layers(overlay)) }
         steps.append(.mountNamespace)
@@ -135,9 +136,6 @@ public enum LaunchPlanner {
             throw PlanError("config.json has ociVersion \"\(spec.ociVersion)\": only 1.x is supported")
         }
         if spec.linux?.intelRdt != nil { throw PlanError("linux.intelRdt is not supported: remove it from config.json") }
-        if let devices = spec.linux?.netDevices, !devices.isEmpty {
-            throw PlanError("linux.netDevices is not supported: remove it from config.json")
-        }
         try validate(spec.hooks)
         guard let process = spec.process else {
             if facts.requiresProcess { throw PlanError("config.json has no process: nothing to run") }

@@ -57,7 +57,7 @@ enum FeaturesCommand {
                 seccomp: .init(
                     enabled: true, actions: FilterFacts.actions, operators: FilterFacts.operators, archs: FilterFacts.architectures,
                     knownFlags: FilterFacts.flags, supportedFlags: FilterFacts.flags),
-                apparmor: yes, selinux: yes, intelRdt: no, mountExtensions: .init(idmap: yes), netDevices: no))
+                apparmor: yes, selinux: yes, intelRdt: no, mountExtensions: .init(idmap: yes), netDevices: yes))
         try output(try StrictJSONEncoder(.pretty).encode(features))
         return 0
     }
