@@ -13,7 +13,8 @@ extension LaunchStep: CustomStringConvertible {
             }
             return uid == gid ? "user and group IDs \(text(uid))" : "user IDs \(text(uid)); group IDs \(text(gid))"
         case .controlGroup(let group): return "control group \(group.path): \(group.resources.summary)"
-        case .networkDevice(let device): return "network device \(device.hostName) of the host" + (device.name == device.hostName ? "" : " as \(device.name)")
+        case .networkDevice(let device):
+            return "network device \(device.hostName) of the host" + (device.name == device.hostName ? "" : " as \(device.name)")
         case .network(.none): return "network: loopback only"
         case .network(.host): return "network: the host's"
         case .network(.outbound(let network)):

@@ -190,6 +190,14 @@ extension Choices {
         #expect(confinement.limits == Limits() && confinement.devices == DeviceNode.defaults)
         let foreign = try Confinement(spec: RuntimeSpec(linux: .init(namespaces: [.init(type: .network)])), extension: nil)
         #expect(foreign.network == .foreign)
+        // A device of the host inside: nobody knows what is behind it, whatever the policy says.
+        let device = RuntimeSpec(linux: .init(namespaces: [.init(type: .network)], netDevices: ["eth0": .init()]))
+        var notes = BundleExtension(
+            root: .directory, lockMounts: false, landlock: nil, network: .none, stdio: StandardStreams(stdinOpen: false), log: nil,
+            exitCommand: nil, initProcess: false, userSpec: nil, networkNamespaceInside: false, preferredSteps: [], cgroupRequired: false)
+        #expect(try Confinement(spec: device, extension: notes).network == .foreign)
+        notes.network = .outbound(OutboundNetwork(ports: [], pastaPath: "/usr/bin/pasta", dnsForwardAddress: nil, closeHost: true))
+        #expect(try Confinement(spec: device, extension: notes).network == .foreign)
         let unlimited = RuntimeSpec(linux: .init(resources: .init(memory: .init(limit: -1), cpu: .init(quota: -1), pids: .init(limit: 0))))
         #expect(try Confinement(spec: unlimited, extension: nil).limits == Limits())
     }

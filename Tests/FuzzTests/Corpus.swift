@@ -44,6 +44,7 @@ enum Corpus {
            {"type":"time"}],"timeOffsets":{"monotonic":{"secs":5,"nanosecs":7},"boottime":{"secs":-5}},
           "sysctl":{"kernel.msgmax":"65536","kernel.hostname":"a","net.core.somaxconn":"256"},"cgroupsPath":"/group/one","rootfsPropagation":"rslave",
           "devices":[{"path":"/dev/fuse","type":"c","major":10,"minor":229,"fileMode":438,"uid":0,"gid":0},{"path":"/dev/pipe","type":"p"}],
+          "netDevices":{"eth0":{"name":"net%d"},"eth1":{}},
           "seccomp":{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86"],
            "flags":["SECCOMP_FILTER_FLAG_LOG"],"listenerPath":"/run/agent","listenerMetadata":"data",
            "syscalls":[{"names":["read","write","execve"],"action":"SCMP_ACT_ALLOW"},

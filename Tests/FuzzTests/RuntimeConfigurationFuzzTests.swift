@@ -28,11 +28,17 @@ struct RuntimeConfigurationFuzzTests {
         for namespace in spec.linux?.namespaces ?? [] where namespace.path?.isEmpty ?? true {
             try demand(plan.newNamespaces.count >= 1, "namespace \(namespace.type) is lost")
         }
+        let moved = plan.steps.filter { $0.kind == .networkDevice }.count
+        try demand(moved == spec.linux?.netDevices?.count ?? 0, "a network device is lost")
         for kind in [LaunchStep.Kind.capabilities, .identity, .verification, .pivot] {
             try demand(plan.steps.contains { $0.kind == kind }, "\(kind) is lost")
         }
         for step in plan.steps {
             try demand(!step.description.isEmpty, "\(step.kind) says nothing")
+            if case .networkDevice(let device) = step {
+                let names = [device.hostName, device.name].map { Array($0.utf8) }
+                try demand(names.allSatisfy { (1...16).contains($0.count) && !$0.contains { $0 <= 32 || $0 == 47 } }, "\(device) is let through")
+            }
             guard case .systemControl(let key, _) = step else { continue }
             try demand(Self.sysctls.contains { key.hasPrefix($0) }, "sysctl \(key) is let through")
         }

@@ -29,6 +29,7 @@ class Tame:
     TYPES = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind", "rbind", "none", "", "nosuchfs", "x\0y")
     SYSCTLS = ("net.core.somaxconn", "kernel.msgmax", "kernel.shm_rmid_forced", "net.nosuch", "kernel.nosuch", "", "a b", "net..x", "net/core")
     VALUES = ("4096", "8192", "1", "x", "", "-1", "1\n2")
+    NET_DEVICES = ("fuzz-none0", "lo", "", "a/b", "a b", "..", "fuzz-none%d", "x" * 16, "a\0b")
     PATHS = ("/dev/fuzz", "/dev/null", "/dev/a/b", "rel", "", "/dev/../fuzz", "/dev/" + "x" * 300)
 
     def __init__(self, directory):
@@ -74,6 +75,10 @@ class Tame:
         controls = linux.get("sysctl")
         if isinstance(controls, dict):
             linux["sysctl"] = {self._chosen(name, self.SYSCTLS): self._chosen(value, self.VALUES) for name, value in controls.items()}
+        devices = linux.get("netDevices")
+        if isinstance(devices, dict):
+            # Of the machine, none: a start that succeeds would take it away.
+            linux["netDevices"] = {self._chosen(name, self.NET_DEVICES): value for name, value in devices.items()}
         if isinstance(linux.get("cgroupsPath"), str):
             self._one_of(linux, "cgroupsPath", (f"{PREFIX}/one", f"{PREFIX}/a/b/c", f"{PREFIX}/../{PREFIX[1:]}/x", f"{PREFIX}/" + "x" * 300, f"{PREFIX}/a\0b"))
         seccomp = linux.get("seccomp")
@@ -168,6 +173,9 @@ class Bundle:
             limited["linux"]["cgroupsPath"] = f"{PREFIX}/one"
             limited["linux"]["resources"] = RESOURCES
             corpus["config.json with limits"] = limited
+        moved = json.loads(json.dumps(self.base))
+        moved["linux"]["netDevices"] = {"fuzz-none0": {"name": "net%d"}, "fuzz-none1": {}}
+        corpus["config.json with network devices"] = moved
         return corpus
 
     WORDS = ("idmap", "rro", "tmpcopyup", "shared", "remount", "CAP_SYS_ADMIN", "CAP_NONE", "RLIMIT_CPU", "RLIMIT_STACK", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NPROC", "SCMP_ACT_KILL_PROCESS",

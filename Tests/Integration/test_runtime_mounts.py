@@ -164,3 +164,46 @@ def something_may_be_mounted_beside_the_control_groups(t):
         raise Unavailable("the control groups are one file system here, v2's")
     _bind(bundle, source, "/sys/fs/cgroup/other", "bind")
     t.equal(bundle.write().run(), "beside", "what is mounted")
+
+
+@test([ROOT])
+def what_is_closed_is_closed_to_root_of_the_host(t):
+    """Masks, read-only paths and a read-only root by themselves: no user namespace stands before them, and root has every right to the files."""
+    bundle = Bundle(t)
+    root = bundle.path / "rootfs"
+    for name in ("secrets", "fixed"):
+        (root / name).mkdir()
+        (root / name / "file").write_text("of the image\n")
+    (root / "secret").write_text("of the image\n")
+    bundle.config["linux"]["maskedPaths"] += ["/secret", "/secrets", "/nonexistent"]
+    bundle.config["linux"]["readonlyPaths"] += ["/fixed", "/nonexistent"]
+    for kind in ("bounding", "permitted", "effective"):
+        bundle.config["process"]["capabilities"][kind] += ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_RAWIO", "CAP_SYSLOG"]
+    looks = ("cat /secret /proc/keys /proc/timer_list 2>/dev/null; ls /secrets /sys/firmware | grep -v :",
+             "(echo x > /fixed/file) 2>/dev/null && echo written; touch /fixed/new 2>/dev/null && echo made; (cat /proc/sys/kernel/panic > "
+             "/proc/sys/kernel/panic) 2>/dev/null && echo set",
+             "touch /new 2>/dev/null && echo made")
+    for readonly, made in ((False, "made"), (True, "")):
+        bundle.config["root"]["readonly"] = readonly
+        shown = [bundle.shell(script + "; true").run().split() for script in looks]
+        t.equal(shown, [[], [], made.split()], f"what root sees, may change, and makes where the root's readonly is {readonly}")
+    t.equal((root / "fixed/file").read_text(), "of the image\n", "the file that is read-only")
+
+
+@test([ROOT])
+def control_groups_are_the_containers_own(t):
+    """CVE-2023-25809: root of the host inside neither sees nor makes groups of others; read-only, it makes none at all."""
+    top = "/sys/fs/cgroup/pids"
+    if not os.path.isdir(top):
+        raise Unavailable("this machine has no control groups of version 1")
+    other = f"{top}/coffer-test-other"
+    os.mkdir(other)
+    t.cleanups.append(lambda: os.rmdir(other))
+    bundle = Bundle(t).shell("cd /sys/fs/cgroup/pids; ls -d coffer*; mkdir made 2>/dev/null && rmdir made && echo made; (echo 5 > pids.max) 2>/dev/null && echo set; "
+                             "mkdir /sys/fs/cgroup/new 2>/dev/null && echo new; true")
+    # Root of the image is root of the host, and no namespace hides which group it is in.
+    bundle.config["linux"]["namespaces"] = [space for space in bundle.config["linux"]["namespaces"] if space["type"] != "cgroup"]
+    mount = next(mount for mount in bundle.config["mounts"] if mount["type"] == "cgroup")
+    for options, answer in ((["nosuid", "ro"], ""), (["nosuid"], "made\nset")):
+        mount["options"] = options
+        t.equal(bundle.write().runtime("run", "one").stdout.strip(), answer, f"what can be done with {options}")

@@ -15,7 +15,8 @@ struct LaunchPlanTests {
             handlesFileSystem: true, rules: [], scopeAbstractUnixSockets: true, scopeSignals: false, tcpBindPorts: nil,
             tcpConnectPorts: nil))
     private static let good: [LaunchStep] = [
-        .namespaces(new: ["user", "mnt"], joined: []), .mountNamespace, .resourceLimit(name: "RLIMIT_NPROC", soft: 1, hard: 1),
+        .namespaces(new: ["user", "mnt"], joined: []), .networkDevice(NetworkDeviceStep(hostName: "eth0", name: "net%d")), .mountNamespace,
+        .systemControl(key: "net.ipv4.ip_forward", value: "1"), .resourceLimit(name: "RLIMIT_NPROC", soft: 1, hard: 1),
         .root(.directory("/r")), .mask(path: "/proc/keys"), .readOnlyPath("/proc/sys"), .pivot(PivotStep(readOnly: false)), .nestingLimit,
         .lockedMounts(networkInside: false), identity, .capabilities(capabilities), .noNewPrivileges, landlock, filter,
         .execute(arguments: ["true"], environment: []),
@@ -33,7 +34,7 @@ struct LaunchPlanTests {
         arguments: [
             (LaunchStep.Kind.resourceLimit, LaunchStep.Kind.lockedMounts), (.mask, .lockedMounts), (.readOnlyPath, .lockedMounts),
             (.nestingLimit, .lockedMounts), (.pivot, .lockedMounts), (.lockedMounts, .landlock), (.identity, .capabilities),
-            (.noNewPrivileges, .landlock), (.noNewPrivileges, .systemCallFilter), (.landlock, .systemCallFilter),
+            (.networkDevice, .systemControl), (.noNewPrivileges, .landlock), (.noNewPrivileges, .systemCallFilter), (.landlock, .systemCallFilter),
         ])
     func wrongOrder(_ first: LaunchStep.Kind, _ second: LaunchStep.Kind) throws {
         var steps = Self.good

@@ -36,6 +36,41 @@ import Testing
         #expect(NetlinkRoute.interfaceAddress([2, 30, 0, 0, 2, 0, 0, 0, 200, 0, 2, 0, 10]) == nil)
     }
 
+    @Test func aLinkIsReadAndItsMaster() throws {
+        // ifinfomsg of device 5, up; IFLA_IFNAME "v0\0", IFLA_MASTER 7.
+        let fixed: [UInt8] = [0, 0, 1, 0, 5, 0, 0, 0, 0x43, 0x10, 0, 0, 0, 0, 0, 0]
+        let link = try #require(NetworkLinks.link((fixed + [7, 0, 3, 0, 0x76, 0x30, 0, 0] + [8, 0, 10, 0, 7, 0, 0, 0])[...]))
+        #expect(link == NetworkLink(index: 5, name: "v0", isUp: true, isLoopback: false, master: 7))
+        let loopback = try #require(NetworkLinks.link(([0, 0, 4, 3, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0] + [7, 0, 3, 0, 0x6c, 0x6f, 0, 0])[...]))
+        #expect(loopback == NetworkLink(index: 1, name: "lo", isUp: false, isLoopback: true, master: 0))
+        #expect(NetworkLinks.link(fixed[...]) == nil, "no name")
+        #expect(NetworkLinks.link(fixed.dropLast()) == nil)
+    }
+
+    @Test func onlyAddressesThatStayEverywhereAreKept() throws {
+        // IFA_LOCAL and IFA_ADDRESS 10.0.0.2, IFA_LABEL, IFA_FLAGS: permanent, secondary, no prefix route.
+        let attributes: [UInt8] =
+            [8, 0, 1, 0, 10, 0, 0, 2] + [8, 0, 2, 0, 10, 0, 0, 2] + [7, 0, 3, 0, 0x76, 0x30, 0, 0] + [8, 0, 8, 0, 0x81, 2, 0, 0]
+        func address(flags: UInt8, scope: UInt8, index: UInt8, _ rest: [UInt8]) -> PermanentAddress? {
+            NetworkLinks.permanentAddress(([2, 24, flags, scope, index, 0, 0, 0] + rest)[...], of: 5)
+        }
+        let kept = try #require(address(flags: 0x80, scope: 0, index: 5, attributes))
+        #expect(kept == PermanentAddress(family: 2, prefixLength: 24, flags: 0x200, attributes: [1: [10, 0, 0, 2], 2: [10, 0, 0, 2]]))
+        #expect(address(flags: 0x80, scope: 0, index: 6, attributes) == nil, "another device's")
+        #expect(address(flags: 0x80, scope: 254, index: 5, attributes) == nil, "the host's own")
+        #expect(address(flags: 0, scope: 0, index: 5, Array(attributes.prefix(16))) == nil, "one that runs out")
+        #expect(
+            Array(NetworkLinks.addition(of: kept, to: 9).encoded(sequence: 1)[4...]) == [
+                20, 0, 5, 6, 1, 0, 0, 0, 0, 0, 0, 0,  // RTM_NEWADDR, REQUEST|ACK|CREATE|EXCL, sequence, port
+                2, 24, 0, 0, 9, 0, 0, 0,  // ifaddrmsg
+                8, 0, 1, 0, 10, 0, 0, 2, 8, 0, 2, 0, 10, 0, 0, 2, 8, 0, 8, 0, 0, 2, 0, 0,
+            ])
+    }
+
+    @Test func theMachineHasALoopbackDevice() throws {
+        #expect(try NetworkLinks().all().contains { $0.isLoopback && $0.name == "lo" })
+    }
+
     @Test func onlyLocalRoutesOfTheLocalTableCount() {
         func body(table: UInt8, type: UInt8) -> ArraySlice<UInt8> {
             [2, 16, 0, 0, table, 0, 0, type, 0, 0, 0, 0] + [8, 0, 1, 0, 10, 1, 0, 0]

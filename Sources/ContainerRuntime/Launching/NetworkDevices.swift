@@ -105,7 +105,8 @@ final class NetworkDevices {
         if !step.isTemplate {
             if !others.contains(step.name) { return step.name }
             throw LaunchFailure(
-                .networkDevice, "linux.netDevices: \(step.hostName) cannot become \(step.name): the container's network namespace has a \(step.name) already",
+                .networkDevice,
+                "linux.netDevices: \(step.hostName) cannot become \(step.name): the container's network namespace has a \(step.name) already",
                 errno: EEXIST)
         }
         let stem = String(step.name.dropLast(NetworkDeviceStep.template.count))

@@ -8,7 +8,7 @@ import subprocess
 from harness.registry import Failure, Unavailable
 
 PROGRAMS = ("cat", "chmod", "date", "echo", "env", "false", "find", "grep", "hostname", "id", "kill", "ls", "mkdir", "mount", "nice", "ps", "pwd",
-            "readlink", "sh", "sleep", "stat", "stty", "taskset", "touch",
+            "readlink", "rmdir", "sh", "sleep", "stat", "stty", "taskset", "touch",
             "true", "tty", "uname", "unshare", "wc")
 
 
