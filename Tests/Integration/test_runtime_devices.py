@@ -142,6 +142,8 @@ def network_devices_that_cannot_move_are_refused(t):
     t.contains(network.devices(lo="").refusal(), "a loopback device cannot leave its network namespace")
     t.equal(network.devices(v0="lo").refusal(), "linux.netDevices: v0 cannot become lo: the container's network namespace has a lo already")
     t.contains(network.devices(v0="net0", v0p="net0").refusal(), "v0 and v0p would both be net0")
+    network.ip("link", "add", "name", "br0", "type", "bridge")
+    t.contains(network.devices(br0="").refusal(), "br0 belongs to its network namespace")
     # The second is not there: the first must not have left.
     network.devices(v0="net0", v1="net1").refusal()
     spaces = network.bundle.config["linux"]["namespaces"]
@@ -190,6 +192,11 @@ def a_start_that_fails_leaves_its_network_devices_to_the_host(t):
     # The first one is inside already when the second finds its name taken.
     network.devices(v0="net0", m0="lo").refusal()
     t.equal(network.described("v0", "m0"), before, "the devices after the second could not move")
+    # A namespace that belongs to the container's root, who is nobody outside.
+    network.bundle.config["linux"]["namespaces"].append({"type": "user"})
+    network.bundle.config["linux"] |= {"uidMappings": MAPS, "gidMappings": MAPS}
+    os.chown(network.bundle.path / "rootfs", 2_300_000, 2_300_000)
+    _fails_late(network.devices(v0="net0", m0="net%d"), hook("createContainer", "/bin/false"))
 
 
 @test([ROOT])

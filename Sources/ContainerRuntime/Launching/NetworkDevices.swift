@@ -89,7 +89,7 @@ final class NetworkDevices {
             let others = Set(try inside.all().map(\.name))
             let name = try Self.name(for: step, besides: others)
             moved.append(Moved(link: link, addresses: try host.permanentAddresses(of: link.index), name: name, others: others, index: nil))
-            try host.move(link.index, to: target, as: name)
+            try leave(link, as: name)
             guard let index = try inside.all().first(where: { $0.name == name })?.index else {
                 throw LaunchFailure(.networkDevice, "network device \(link.name) is not in the container as \(name)", errno: ENODEV)
             }
@@ -97,6 +97,18 @@ final class NetworkDevices {
             for address in moved[moved.count - 1].addresses { try inside.add(address, to: index) }
             try inside.setUp(index)
             DebugLog.note("networkDevice: \(link.name) is \(name) in the container")
+        }
+    }
+
+    private func leave(_ link: NetworkLink, as name: String) throws {
+        do {
+            try host.move(link.index, to: target, as: name)
+        } catch {
+            if error.errno != EINVAL { throw error }
+            // A bridge, a fallback tunnel: the kernel has one for each namespace.
+            throw LaunchFailure(
+                .networkDevice, "linux.netDevices: \(link.name) belongs to its network namespace: the kernel moves no device of this kind",
+                errno: EINVAL)
         }
     }
 
