@@ -65,7 +65,8 @@ class World:
     def _identity(self):
         if self.uid == os.geteuid():
             return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+        # As a login has it: initgroups(3) lists the user's own group as well.
+        return {"user": self.uid, "group": self.gid, "extra_groups": [self.gid]}
 
     def popen(self, command, **options):
         """subprocess.Popen as this world's user, in its home, with its environment and nothing else."""

@@ -13,10 +13,13 @@ def shown(t, unit, *options):
 def started(t, *words):
     """The name of a unit of Type=notify that is active: systemd-run returns no sooner."""
     options = [] if t.world.is_root else ["--user"]
-    unit = f"notify-{t.directory().name}.service"
+    log = t.directory() / "log"
+    unit = f"notify-{log.parent.name}.service"
     t.cleanups.append(lambda: t.command("systemctl", *options, "stop", unit, code=None))
-    t.command("systemd-run", *options, "--quiet", f"--unit={unit}", "--property=Type=notify", "--property=TimeoutStartSec=30",
-              "--property=RemainAfterExit=yes", *words)
+    # RemainAfterExit: what has failed can still be asked for its reason.
+    done = t.command("systemd-run", *options, "--quiet", f"--unit={unit}", "--property=Type=notify", "--property=TimeoutStartSec=30",
+                     "--property=RemainAfterExit=yes", f"--property=StandardError=file:{log}", *words, code=None)
+    t.equal(done.code, 0, f"systemd-run: {done.stderr}{log.read_text() if log.exists() else ''}")
     return unit, options
 
 
