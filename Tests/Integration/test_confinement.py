@@ -1,8 +1,9 @@
 """What a container at the default level cannot do, read back from inside it."""
 
+import ctypes
 import os
 
-from harness.registry import BOTH, ROOT, test
+from harness.registry import BOTH, ROOT, Unavailable, test
 
 NETWORK = ("pasta", "tun")
 
@@ -70,6 +71,17 @@ def no_attack_succeeds(t):
     for name, verdict, *error in lines:
         t.true(verdict == "denied", f"{name}: {verdict}")
         t.true(error[0] in DENIALS, f"{name} reached the kernel: {error[0]}")
+
+
+@test()
+def landlock_holds_alone(t):
+    """A whiteout is a node that the kernel lets everybody make, and that hides a file of a lower layer: no filter and no capability stand before it."""
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) <= 0:  # landlock_create_ruleset(2), the version
+        raise Unavailable("this kernel has no Landlock, or does not use it")
+    words = ("--network", "none", "--tmpfs", "/tmp", "--security-opt", "seccomp=unconfined")
+    for landlock, verdict in (((), "denied EACCES"), (("--security-opt", "landlock=off"), "SUCCEEDED")):
+        shown = t.coffer("run", "--rm", *words, *landlock, t.static_image("attacks"), "/attacks", "mknod_whiteout", code=None).stdout
+        t.equal(shown.split("\n")[0], f"mknod_whiteout {verdict}", f"with {landlock}")
 
 
 @test()

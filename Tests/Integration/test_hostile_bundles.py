@@ -179,3 +179,33 @@ def a_program_that_a_mapped_group_may_write_is_sealed(t):
         own = os.stat(f"/proc/{bundle.pid()}/exe")
         t.equal((own.st_dev, own.st_ino) != (runtime.stat().st_dev, runtime.stat().st_ino), is_sealed, f"sealed with mode {mode:o}")
         t.command(*words, "delete", "--force", "one")
+
+
+@test()
+def a_container_id_is_no_path(t):
+    bundle = Bundle(t)
+    for name in ("../one", "a/b", ".", "..", "", "a b", "a\x1b[2J", "a\n", "x" * 2000):
+        for words in (("run", name), ("state", name), ("delete", "--force", name)):
+            result = bundle.runtime(*words, code={1, 125})
+            t.true("invalid container ID format" in result.stderr or name == "" and "ID" in result.stderr, f"{words[0]} {name!r}: {result.stderr}")
+    t.true(not (bundle.path / "one").exists() and not list(bundle.path.glob("state/a*")), "a state where none may be")
+
+
+@test([ROOT])
+def a_file_of_the_control_groups_is_a_controllers(t):
+    bundle = Bundle(t)
+    for name in ("../cgroup.procs", "cgroup.procs", "cgroup.subtree_control", "a/b.max", ".x", "tasks"):
+        bundle.config["linux"]["resources"] = {"unified": {name: "1"}}
+        t.contains(bundle.write().runtime("run", "one", code={1, 125}).stderr, "is no file of a controller")
+
+
+@test([ROOT])
+def a_proc_that_is_none_is_not_entered(t):
+    """R5: what a further process is told of itself, and where its label is written, is the kernel's /proc and no directory of the container's."""
+    bundle = Bundle(t).shell("mount -t tmpfs none /proc && mkdir -p /proc/self && exec sleep 100")
+    for kind in ("bounding", "permitted", "effective"):
+        bundle.config["process"]["capabilities"][kind].append("CAP_SYS_ADMIN")
+    bundle.write().create()
+    bundle.runtime("start", "one")
+    t.eventually(lambda: os.path.isdir(f"/proc/{bundle.pid()}/root/proc/self") and not os.path.exists(f"/proc/{bundle.pid()}/root/proc/1"), "/proc is covered")
+    t.contains(bundle.runtime("exec", "one", "true", code=255).stderr, "/proc of the container is not a procfs: refusing to enter")

@@ -211,6 +211,8 @@ def a_network_device_goes_with_its_container(t):
                                 cwd=network.bundle.path, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     t.equal(process.wait(60), 0, "create")
     t.equal(network.described("v0"), [], "what the host has of it")
+    outcomes = json.loads((network.bundle.state / "one/state.json").read_text())["state"]["outcomes"]
+    t.true({"step": "networkDevice", "detail": "network device v0 of the host", "result": {"applied": {}}} in outcomes, f"what is reported: {outcomes}")
     network.runtime("start", "one")
     t.contains(network.runtime("exec", "one", "busybox", "ip", "link").stdout, ": v0@")
 

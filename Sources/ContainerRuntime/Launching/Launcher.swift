@@ -107,6 +107,7 @@ public struct Launcher {
             switch try performing(.namespaces, "new namespaces", { try fork(joined) }) {
             case .child:
                 close(ours)
+                devices = nil  // the host's network is none of its business
                 ContainerInit(plan: plan, prepared: prepared, channel: childEnd).run()
             case .parent(let process):
                 try childEnd.close()
