@@ -16,6 +16,8 @@ public enum InitMessage: Sendable, Equatable {
     case failed(LaunchFailure)
     /// The tree that travels with this packet, of this step of the plan, is to be ID-mapped.
     case shift(step: Int)
+    /// The trees of this bind mount and of those right after it are wanted: one packet each comes back, with the tree.
+    case binds(from: Int)
     /// One thing that was done, for whoever asked for a log of that (`--debug`).
     case log(String)
 
@@ -43,6 +45,7 @@ public enum InitMessage: Sendable, Equatable {
         case .ready(let results): bytes = [2] + (results.isEmpty ? [] : try StrictJSONEncoder().encode(results))
         case .failed(let failure): bytes = [3] + (try StrictJSONEncoder().encode(failure))
         case .shift(let step): bytes = [8] + Array("\(step)".utf8)
+        case .binds(let step): bytes = [9] + Array("\(step)".utf8)
         case .log(let sentence): bytes = [7] + Array(sentence.utf8)
         }
         if bytes.count > Self.limit { throw InitMessageError.tooLong }
@@ -59,12 +62,18 @@ public enum InitMessage: Sendable, Equatable {
         case 6: self = .filterListener
         case 2: self = .ready(body.isEmpty ? [] : try StrictJSONDecoder().decode([ReportedResult].self, from: body))
         case 3: self = .failed(try StrictJSONDecoder().decode(LaunchFailure.self, from: body))
-        case 8:
-            guard let step = Int(String(decoding: body, as: UTF8.self)), step >= 0 else { throw InitMessageError.unexpected }
-            self = .shift(step: step)
+        case 8: self = .shift(step: try Self.step(body))
+        case 9: self = .binds(from: try Self.step(body))
         case 7: self = .log(String(decoding: body, as: UTF8.self))
         default: throw InitMessageError.unknownKind
         }
+    }
+}
+
+extension InitMessage {
+    private static func step(_ body: [UInt8]) throws -> Int {
+        guard let step = Int(String(decoding: body, as: UTF8.self)), step >= 0 else { throw InitMessageError.unexpected }
+        return step
     }
 }
 

@@ -40,6 +40,20 @@ public struct LaunchPlan: Sendable, Equatable {
         }
     }
 
+    /// Binds are cloned when it is their turn, so that the kernel numbers all mounts in the configuration's order, which mountinfo shows since Linux
+    /// 6.8. Not in a user namespace, where the words that it takes would cost every start of a container of Coffer's own.
+    public var clonesInOrder: Bool { !hasUserNamespace }
+
+    /// The bind mounts of the host's paths that follow each other from this step on.
+    public func binds(from index: Int) -> Range<Int> {
+        var end = index
+        while end < steps.count, case .mount(let mount) = steps[end], case .bind = mount.source { end += 1 }
+        return index..<end
+    }
+
+    /// The container has no mount namespace: what it mounts is mounted on the host.
+    public var sharesMounts: Bool { steps.contains { if case .pivot(let pivot) = $0 { pivot.sharesMounts } else { false } } }
+
     /// The payload's user namespace has maps of its own.
     public var hasIdentityMaps: Bool { steps.contains { $0.kind == .identityMaps } }
 

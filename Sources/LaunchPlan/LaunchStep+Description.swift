@@ -43,7 +43,9 @@ extension LaunchStep: CustomStringConvertible {
         case .runtimeHooks: return "hooks of the runtime"
         case .containerHooks(let hooks): return "hooks of createContainer: \(hooks.map(\.path).joined(separator: ", "))"
         case .startHooks(let hooks): return "hooks of startContainer: \(hooks.map(\.path).joined(separator: ", "))"
-        case .pivot(let step): return "root switched, old root gone" + (step.readOnly ? ", root read-only" : "")
+        case .pivot(let step):
+            return (step.sharesMounts ? "root changed by chroot alone: the mounts are the host's" : "root switched, old root gone")
+                + (step.readOnly ? ", root read-only" : "")
         case .nestingLimit: return "no nested user namespaces (user.max_user_namespaces)"
         case .lockedMounts: return "every mount locked by a second user namespace"
         case .keyring: return "session keyring of its own"

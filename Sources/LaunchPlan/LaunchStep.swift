@@ -191,7 +191,12 @@ public struct PivotStep: Sendable, Equatable {
     public var recursivePropagation: Bool
     /// MS_MOVE and chroot instead of pivot_root, for a host whose root is a ramfs (`--no-pivot`).
     public var moves: Bool
-    public init(readOnly: Bool, propagation: UInt64? = nil, recursivePropagation: Bool = false, moves: Bool = false) {
+    /// chroot alone: the mounts are the host's, whose root cannot be switched.
+    public var sharesMounts: Bool
+    public init(
+        readOnly: Bool, propagation: UInt64? = nil, recursivePropagation: Bool = false, moves: Bool = false, sharesMounts: Bool = false
+    ) {
+        self.sharesMounts = sharesMounts
         self.readOnly = readOnly
         self.recursivePropagation = recursivePropagation
         self.propagation = propagation
@@ -304,6 +309,8 @@ public struct MountStep: Sendable, Equatable {
     /// MOUNT_ATTR_* bits to set and to clear.
     public var setAttributes: UInt64
     public var clearAttributes: UInt64
+    /// What is asked to be allowed and stays forbidden where the source forbids it: the mount fails then.
+    public var unallowable: UInt64
     /// The same for submounts ("rro" and so on; what Coffer's own bundles close is closed below too).
     public var recursiveSet: UInt64
     public var recursiveClear: UInt64
@@ -320,7 +327,7 @@ public struct MountStep: Sendable, Equatable {
     public var links: MountLinks
 
     public init(
-        destination: String, source: MountSource, setAttributes: UInt64, clearAttributes: UInt64,
+        destination: String, source: MountSource, setAttributes: UInt64, clearAttributes: UInt64, unallowable: UInt64 = 0,
         recursiveSet: UInt64 = 0, recursiveClear: UInt64 = 0, propagation: UInt64?, recursivePropagation: Bool = true, optional: Bool, copyUp: Bool,
         idMapping: MountIDMapping? = nil, links: MountLinks = []
     ) {
@@ -328,6 +335,7 @@ public struct MountStep: Sendable, Equatable {
         self.source = source
         self.setAttributes = setAttributes
         self.clearAttributes = clearAttributes
+        self.unallowable = unallowable
         self.recursiveSet = recursiveSet
         self.recursiveClear = recursiveClear
         self.propagation = propagation

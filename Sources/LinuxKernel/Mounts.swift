@@ -33,10 +33,16 @@ public enum Mounts {
     private static let recursiveFlag: UInt32 = 0x8000  // AT_RECURSIVE
 
     /// A detached copy of the mount at a host path (open_tree(2), OPEN_TREE_CLONE).
+    public static func cloneTree(path: String, recursive: Bool) throws(KernelError) -> FileDescriptor {
+        let flags = 1 | UInt32(O_CLOEXEC) | (recursive ? recursiveFlag : 0)
+        return FileDescriptor(owning: try retrying("open_tree", path) { cl_open_tree(AT_FDCWD, path, flags) })
+    }
+
+    /// A host path that is to be cloned later. Unlike open(2) with O_PATH, what is mounted there on demand is mounted.
     ///
-    /// - Parameter followsLink: what is mounted is where a link at the path's end leads, not the link.
-    public static func cloneTree(path: String, recursive: Bool, followsLink: Bool = true) throws(KernelError) -> FileDescriptor {
-        let flags = 1 | UInt32(O_CLOEXEC) | (recursive ? recursiveFlag : 0) | (followsLink ? 0 : UInt32(AT_SYMLINK_NOFOLLOW))
+    /// - Parameter followsLink: where a link at the path's end leads, not the link.
+    public static func open(path: String, followsLink: Bool) throws(KernelError) -> FileDescriptor {
+        let flags = UInt32(O_CLOEXEC) | (followsLink ? 0 : UInt32(AT_SYMLINK_NOFOLLOW))
         return FileDescriptor(owning: try retrying("open_tree", path) { cl_open_tree(AT_FDCWD, path, flags) })
     }
 
@@ -54,6 +60,14 @@ public enum Mounts {
         let from = tree.rawValue
         let to = target.rawValue
         try retrying("move_mount") { cl_move_mount(from, "", to, "", 0x4 | 0x40) }  // F_EMPTY_PATH, T_EMPTY_PATH
+    }
+
+    /// What a mount forbids: read-only, setuid, devices, execution (fstatvfs(3), whose flags have the numbers of these attributes).
+    public static func attributes(of tree: borrowing FileDescriptor) throws(KernelError) -> MountAttributes {
+        var result = statvfs()
+        let raw = tree.rawValue
+        try retrying("fstatvfs") { fstatvfs(raw, &result) }
+        return MountAttributes(rawValue: UInt64(result.f_flag)).intersection([.readOnly, .noSetuid, .noDevices, .noExecute])
     }
 
     /// Changes attributes of a tree (mount_setattr(2), Linux 5.12).
@@ -101,6 +115,11 @@ extension Mounts {
     /// old root stays below, out of reach of everybody without CAP_SYS_CHROOT and CAP_SYS_ADMIN.
     public static func moveWorkingDirectoryToRoot() throws(KernelError) {
         try retrying("mount", "MS_MOVE") { cl_mount(".", "/", nil, 0x2000, nil) }
+        try changeRootToWorkingDirectory()
+    }
+
+    /// chroot(2) into the working directory: the way out stays, for everybody with CAP_SYS_CHROOT.
+    public static func changeRootToWorkingDirectory() throws(KernelError) {
         try retrying("chroot", ".") { chroot(".") }
         try retrying("chdir", "/") { chdir("/") }
     }

@@ -94,7 +94,7 @@ struct GlobalOptions {
         let parsed = try ParsedOptions(arguments, Self.table, aliases: ["v": "version", "h": "help"], stopsAtOperand: true)
         arguments = parsed.operands
         if parsed.isSet("version") {
-            print("coffer-runtime version \(RuntimeVersion.current)\nspec: \(RuntimeSpec.currentVersion)\nlibseccomp: \(FilterFacts.libraryVersion)")
+            print("\(Help.program) version \(RuntimeVersion.current)\ncommit: \(RuntimeVersion.commit)\nspec: \(RuntimeSpec.currentVersion)\nlibseccomp: \(FilterFacts.libraryVersion)")
             exit(0)
         }
         if parsed.isSet("help") {
@@ -166,9 +166,15 @@ enum RuntimeLog {
 
     /// The error that ends this program. What execve(2) said of the container's program stands for itself, as with runc.
     static func report(_ error: any Error) {
-        let failure = error as? LaunchFailure
-        let sentence = ErrorSentence.of(failure?.message ?? "\(error)")
-        writeError((failure?.call == "execve" ? "" : "coffer-runtime: ") + sentence + "\n")
+        let sentence = ErrorSentence.of("\(error)")
+        writeError("\(Help.program): \(sentence)\n")
+        append("error", sentence)
+    }
+
+    /// As `report`, of a program that did not come to run.
+    static func report(_ failure: LaunchFailure, of command: String) {
+        let sentence = ErrorSentence.of(failure.message)
+        writeError((failure.call == "execve" ? "" : "\(Help.program) \(command) failed: ") + sentence + "\n")
         append("error", sentence)
     }
 
@@ -178,7 +184,7 @@ enum RuntimeLog {
     /// Something that does not end it: to the log, or where there is none, to stderr, which may be the payload's too.
     static func warn(_ message: String) {
         let sentence = ErrorSentence.of(message)
-        if file == nil { writeError("coffer-runtime: warning: \(sentence)\n") } else { append("warning", sentence) }
+        if file == nil { writeError("\(Help.program): warning: \(sentence)\n") } else { append("warning", sentence) }
     }
 
     private static func append(_ level: String, _ message: String, toStandardError: Bool = false) {
@@ -195,7 +201,7 @@ enum RuntimeLog {
             guard let file else { return writeError(String(decoding: line, as: UTF8.self)) }
             try FileDescriptor.open(file, O_WRONLY | O_CREAT | O_APPEND, mode: 0o644).writeAll(line)
         } catch {
-            writeError("coffer-runtime: \(error)\n")
+            writeError("\(Help.program): \(error)\n")
         }
     }
 }

@@ -8,19 +8,21 @@ import LinuxKernel
 
 func writeError(_ text: String) { writeStandardError(text) }
 
+var command = ""
 do {
     var arguments = Array(CommandLine.arguments.dropFirst())
     let global = try GlobalOptions(taking: &arguments)
-    guard let command = arguments.first else {
+    guard let first = arguments.first else {
         writeError(Help.ofProgram)
         exit(1)
     }
+    command = first
     arguments.removeFirst()
     // What the caller left open reaches no hook and no payload that was not promised it (CVE-2024-21626).
     try closeDescriptors(from: 3, onExecOnly: true)
     exit(try dispatch(command, arguments, global))
 } catch let failure as LaunchFailure {
-    RuntimeLog.report(failure)
+    RuntimeLog.report(failure, of: command)
     exit(ExitCode.of(failure))
 } catch {
     RuntimeLog.report(error)

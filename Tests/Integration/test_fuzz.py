@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -240,7 +241,7 @@ class Bundle:
         said = [line for line in result.stderr.splitlines() if not line.startswith("coffer-runtime: warning: ")]
         if not said:
             return True
-        if not said[0].startswith(("coffer-runtime: ", "exec ")):
+        if not re.match("coffer-runtime( [a-z]+ failed)?: |exec ", said[0]):
             return True  # What the contained program says.
         if result.code not in refusals:
             raise Failure(f"exit code {result.code} with {said[0][:200]!r}")

@@ -375,7 +375,9 @@ def a_specification_and_the_features_are_written(t):
     t.contains(t.runtime("spec", "--bundle", bundle.path, code=1).stderr, "exists")
     for command in ("checkpoint", "restore"):
         t.contains(t.runtime(command, "x", code=1).stderr, "not supported")
-    t.contains(t.runtime("--version").stdout, "spec: 1.")
+    lines = t.runtime("--version").stdout.splitlines()
+    t.true(lines[0].startswith("coffer-runtime version ") and lines[1].startswith("commit: ") and lines[2].startswith("spec: 1."), f"{lines}")
+    t.true(lines[1].split()[1] == "unknown" or len(lines[1].split()[1]) == 40, lines[1])
 
 
 @test([ROOT])

@@ -58,9 +58,15 @@ def a_user_namespace_keeps_what_its_source_forbids(t):
     bundle = _closed(t)
     _mapped(bundle)
     locked = set(LOCKED.split(","))
-    for options in (("bind",), ("bind", "ro"), ("bind", "rw", "dev"), ("bind", "rw", "suid", "dev", "exec"), ("rbind", "nosuid")):
+    for options in (("bind",), ("bind", "ro"), ("bind", "rw"), ("bind", "rw", "rprivate"), ("rbind", "nosuid")):
         flags = _flags(bundle, *options)
         t.true(flags >= locked, f"{options}: the mount has {flags}")
+    for options in (("dev",), ("rw", "suid", "dev", "exec"), ("exec", "ro")):
+        bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["destination"] != "/bound"]
+        _bind(bundle, bundle.path / "closed", "/bound", "bind", *options)
+        refused = bundle.write().runtime("run", "one", code=1).stderr
+        t.contains(refused, "the source forbids that")
+        t.contains(refused, f"error mounting on /bound with {','.join(option for option in ('suid', 'dev', 'exec') if option in options)}")
     t.true("nosymfollow" not in _flags(bundle, "bind", "ro"), "nosymfollow, which nobody locks, is kept though it is not given")
 
 
@@ -207,3 +213,74 @@ def control_groups_are_the_containers_own(t):
     for options, answer in ((["nosuid", "ro"], ""), (["nosuid"], "made\nset")):
         mount["options"] = options
         t.equal(bundle.write().runtime("run", "one").stdout.strip(), answer, f"what can be done with {options}")
+
+
+@test([ROOT])
+def mounts_are_numbered_in_the_order_of_the_configuration(t):
+    """Since Linux 6.8 mountinfo shows mounts by their numbers, which a bind gets when it is cloned: whoever reads it sees the order of mounting."""
+    if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 8):
+        raise Unavailable("mountinfo has no such order before Linux 6.8")
+    bundle = Bundle(t)
+    source = bundle.path / "source"
+    source.mkdir()
+    names = []
+    for number, options in enumerate((None, ["bind"], ["rbind", "rslave"], None, ["bind", "unbindable"], ["bind", "ro", "shared"], None)):
+        names.append(f"/m{number}")
+        if options:
+            _bind(bundle, source, names[-1], *options)
+        else:
+            bundle.config["mounts"].append({"destination": names[-1], "type": "tmpfs", "source": "tmpfs"})
+    lines = bundle.program("cat", "/proc/self/mountinfo").run().splitlines()
+    t.equal([line.split()[4] for line in lines if line.split()[4] in names], names, "the order of the mounts")
+
+
+def _without_mount_namespace(t):
+    bundle = Bundle(t)
+    bundle.config["linux"]["namespaces"] = [entry for entry in bundle.config["linux"]["namespaces"] if entry["type"] != "mount"]
+    return bundle
+
+
+def _mounts_of(bundle):
+    with open("/proc/self/mountinfo", encoding="utf-8") as table:
+        return [line for line in table if f" {bundle.path}" in line]
+
+
+@test([ROOT])
+def a_container_without_a_mount_namespace_leaves_no_mount(t):
+    """The specification allows it. What it mounts is the host's then, and goes with the container; what lay on its root before stays."""
+    bundle = _without_mount_namespace(t)
+    root = bundle.path / "rootfs"
+    (bundle.path / "below").mkdir()
+    os.rename(root, bundle.path / "below/rootfs")
+    root.mkdir()
+    t.command("mount", "--bind", bundle.path / "below/rootfs", root)
+    t.cleanups.append(lambda: t.command("umount", root))
+    before = _mounts_of(bundle)
+    (bundle.path / "kept").write_text("of the host\n")
+    _bind(bundle, bundle.path / "kept", "/etc/kept", "bind", "ro")
+    ended = bundle.shell("cat /etc/kept; ls /; readlink /proc/self/ns/mnt").runtime("run", "one")
+    t.contains(ended.stdout, "of the host")
+    t.true("below" not in ended.stdout.split() and "home" not in ended.stdout.split(), f"the root is {ended.stdout}")
+    t.contains(ended.stdout, os.readlink("/proc/self/ns/mnt"))
+    t.contains(ended.stderr, "no mount namespace")
+    t.equal(_mounts_of(bundle), before, "mounts after run")
+    bundle.program("sleep", "100").create()
+    bundle.runtime("start", "one")
+    t.true(len(_mounts_of(bundle)) > len(before), "nothing is mounted on the host")
+    t.equal(bundle.runtime("exec", "one", "ls", "/etc").stdout.split(), ["kept", "passwd"], "what an exec has as its root")
+    bundle.runtime("delete", "--force", "one")
+    t.equal(_mounts_of(bundle), before, "mounts after delete")
+    t.true((bundle.path / "kept").exists() and (root / "bin/busybox").exists(), "a file of the host went with the mounts")
+
+
+@test([ROOT])
+def a_start_without_a_mount_namespace_that_fails_leaves_no_mount(t):
+    bundle = _without_mount_namespace(t)
+    bundle.program("/nonexistent").runtime("run", "one", code=127)
+    t.equal(_mounts_of(bundle), [], "mounts after a program that is not there")
+    _bind(bundle, "/nonexistent", "/there", "bind")
+    bundle.program("true").runtime("run", "one", code=1)
+    t.equal(_mounts_of(bundle), [], "mounts after a source that is not there")
+    bundle.config["linux"]["namespaces"].append({"type": "user"})
+    bundle.config["linux"] |= {"uidMappings": MAPS, "gidMappings": MAPS}
+    t.contains(bundle.write().runtime("run", "one", code=1).stderr, "a mount namespace is required")

@@ -72,7 +72,7 @@ struct MessageTests {
     func initMessages() throws {
         let messages: [InitMessage] = [
             .console, .egressRules, .mounted, .filterListener, .ready([]), .ready([.init(step: 3, result: .partial("less"))]), .failed(Self.failure),
-            .log("mount: done"), .shift(step: 12),
+            .log("mount: done"), .shift(step: 12), .binds(from: 7),
         ]
         for message in messages { #expect(try InitMessage(decoding: message.encoded()) == message) }
     }

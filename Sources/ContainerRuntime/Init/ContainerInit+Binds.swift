@@ -6,9 +6,24 @@ import LinuxKernel
 extension ContainerInit {
     mutating func attachBind(_ mount: MountStep, _ index: Int) throws {
         if let link = prepared.copiedLinks[index] { return try makeLink(link, mount.destination) }
+        if prepared.bindSources[index] != nil { try fetchTrees(from: index) }
         guard let raw = prepared.trees.removeValue(forKey: index) else { throw LaunchFailure(.mount, "no source for \(mount.destination)") }
         let tree = FileDescriptor(owning: raw)
         try attach(tree, mount, directory: prepared.treeIsDirectory[index] ?? true)
+    }
+
+    /// The parent clones them now, of what it opened before this process existed.
+    private mutating func fetchTrees(from first: Int) throws {
+        try channel.sendMessage(try InitMessage.binds(from: first).encoded())
+        for index in plan.binds(from: first) {
+            guard let source = prepared.bindSources.removeValue(forKey: index) else { continue }  // missing, or a link
+            close(source)
+            guard let (bytes, descriptor) = try channel.receiveMessage(limit: 16) else {
+                throw LaunchFailure(.mount, "the runtime ended before the container was started")
+            }
+            guard bytes == [LaunchCommand.proceed.rawValue], descriptor >= 0 else { throw InitMessageError.unexpected }
+            prepared.trees[index] = descriptor
+        }
     }
 
     private func attach(_ tree: borrowing FileDescriptor, _ mount: MountStep, directory: Bool) throws {

@@ -12,7 +12,8 @@ extension ContainerInit {
         case .directory:
             guard let raw = prepared.trees.removeValue(forKey: index) else { throw LaunchFailure(.root, "no root directory") }
             tree = FileDescriptor(owning: raw)
-            try attach(tree, at: nil)
+            // Without a mount namespace the runtime has mounted it already, and knows it again (`HostMount`).
+            if !plan.sharesMounts { try attach(tree, at: nil) }
         case .overlay(let overlay):
             tree = try overlayMount(overlay)
             try attach(tree, at: "root")
@@ -286,9 +287,15 @@ extension ContainerInit {
                 try Mounts.setAttributes(try root.open("/dev", RootDirectory.pathOnly), set: .readOnly, recursive: false)
             }
             if target.readOnly { try Mounts.setAttributes(root.descriptor, set: .readOnly, recursive: false) }
-            if target.moves { try hideHostSystems() }
+            if target.moves, !target.sharesMounts { try hideHostSystems() }
             try retrying("fchdir") { fchdir(raw) }
-            if target.moves { try Mounts.moveWorkingDirectoryToRoot() } else { try Mounts.pivotToWorkingDirectory() }
+            if target.sharesMounts {
+                try Mounts.changeRootToWorkingDirectory()
+            } else if target.moves {
+                try Mounts.moveWorkingDirectoryToRoot()
+            } else {
+                try Mounts.pivotToWorkingDirectory()
+            }
             guard let propagation = target.propagation.flatMap(MountPropagation.init(rawValue:)) else { return }
             try Mounts.setPropagation(propagation, recursive: target.recursivePropagation)
         }

@@ -9,7 +9,7 @@ extension ContainerInit {
     mutating func enterMountNamespace() throws {
         try performing(.mountNamespace, "new mount namespace") {
             if plan.newNamespaces.contains("mnt") { try Namespaces.unshare([.mount]) }
-            try Mounts.setPropagation(.private)
+            if !plan.sharesMounts { try Mounts.setPropagation(.private) }
         }
         for step in plan.steps {
             // A user's state is 0700 and container root is not that user: opened now, as the invoking user still, and after

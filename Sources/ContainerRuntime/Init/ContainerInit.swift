@@ -113,6 +113,11 @@ struct ContainerInit: ~Copyable {
         try wait(for: .proceed)
         try enterGroups()
         try performing(.namespaces, "entering the container's root") {
+            if prepared.sharedRoot >= 0 {
+                let top = prepared.sharedRoot
+                try retrying("fchdir") { fchdir(top) }
+                try Mounts.changeRootToWorkingDirectory()
+            }
             root = RootDirectory(try FileDescriptor.open("/", RootDirectory.pathOnly | O_DIRECTORY))
             let proc = try root.openWithoutLinks("/proc", RootDirectory.pathOnly | O_DIRECTORY)
             let raw = proc.rawValue

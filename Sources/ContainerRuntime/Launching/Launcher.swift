@@ -211,6 +211,7 @@ struct LaunchSession: ~Copyable {
                 process: process, hostPid: hostPid, console: console, egressRules: egressRules,
                 groupPaths: prepared.groupPaths, outcomes: outcomes, network: connection, devices: devices)
         } catch {
+            prepared.closeBindSources()
             try abandon()
             throw error
         }
@@ -294,6 +295,9 @@ struct LaunchSession: ~Copyable {
                 try FilterListener.deliver(attached, plan, state)
                 try channel.sendMessage([LaunchCommand.proceed.rawValue])
             case .log(let sentence): DebugLog.note(sentence)
+            case .binds(let first):
+                guard untilReady else { throw InitMessageError.unexpected }
+                try prepared.sendBinds(plan.binds(from: first), of: plan, to: channel)
             case .shift(let step):
                 guard untilReady, attached.rawValue >= 0 else { throw InitMessageError.unexpected }
                 try shift(attached, step)
@@ -315,7 +319,7 @@ struct LaunchSession: ~Copyable {
             switch mapping.map {
             case .container:
                 namespace = try FileDescriptor.open("/proc/\(try Processes.procfsPid(of: process.pidfd))/ns/user", O_RDONLY)
-            case .ranges(let users, let groups): namespace = try LaunchPreparation.namespace(users, groups)
+            case .ranges(let users, let groups): namespace = try BindTree.namespace(users, groups)
             }
             try Mounts.mapIDs(of: tree, by: namespace, recursive: mapping.recursive)
         }

@@ -11,6 +11,8 @@ public struct PreparedLaunch: Sendable {
     public var standardStreams: [Int32]?
     /// Detached trees by step index: binds, devices, the root directory.
     var trees: [Int: Int32] = [:]
+    /// What binds are made of when their turn comes, by step index: the parent's own descriptors (`LaunchPlan.clonesInOrder`).
+    var bindSources: [Int: Int32] = [:]
     /// Trees that are shifted into the container's ID range once its maps are written: the parent's own descriptors of them.
     var shiftedTrees: [(destination: String, tree: Int32, recursive: Bool)] = []
     /// Steps that could not be prepared but may be missing.
@@ -59,6 +61,8 @@ public struct PreparedLaunch: Sendable {
     var hookState: RuntimeContainerState?
     /// A process that is born into the pid namespace alone of a container: the container's first process (a pidfd), and the other namespaces to join.
     var entered: (target: Int32, kinds: [NamespaceKind])?
+    /// The root of a container without a mount namespace, which a process that enters it has to change to; or -1.
+    var sharedRoot: Int32 = -1
     /// A process that enters a container whose user namespace is not the caller's.
     var becomesRoot = false
 
@@ -67,7 +71,7 @@ public struct PreparedLaunch: Sendable {
 
     /// Every descriptor that only the child needs.
     private var descriptors: [Int32] {
-        Array(trees.values) + [nullDevice] + taskFiles + groupTrees.map(\.tree) + joined.map(\.file) + (standardStreams ?? [])
+        Array(trees.values) + [nullDevice] + taskFiles + groupTrees.map(\.tree) + joined.map(\.file) + [sharedRoot] + (standardStreams ?? [])
     }
 
     /// Shifts what was asked to be shifted by the maps of a process's user namespace (Linux 5.12; the file system must allow it).
@@ -90,6 +94,20 @@ public struct PreparedLaunch: Sendable {
         shiftedTrees = []
     }
 
+    /// The trees of these steps, in their order, that the container's first process has asked for.
+    mutating func sendBinds(_ range: Range<Int>, of plan: LaunchPlan, to channel: borrowing FileDescriptor) throws {
+        for index in range {
+            guard case .mount(let mount) = plan.steps[index], let raw = bindSources.removeValue(forKey: index) else { continue }
+            let tree = try BindTree(mount: mount).clone(FileDescriptor(owning: raw))
+            try channel.sendMessage([LaunchCommand.proceed.rawValue], with: tree)
+        }
+    }
+
+    mutating func closeBindSources() {
+        for descriptor in bindSources.values { close(descriptor) }
+        bindSources = [:]
+    }
+
     /// Closes the parent's copies once the child has its own.
     mutating func closeDescriptors() {
         for descriptor in Set(descriptors) where descriptor > 2 { close(descriptor) }
@@ -98,6 +116,7 @@ public struct PreparedLaunch: Sendable {
         taskFiles = []
         groupTrees = []
         joined = []
+        sharedRoot = -1
         standardStreams = nil
     }
 }
@@ -117,6 +136,7 @@ struct LaunchPreparation {
             if plan.steps.contains(where: { $0.kind == .mask }) { prepared.nullDevice = try openNullDevice() }
         } catch {
             prepared.closeDescriptors()
+            prepared.closeBindSources()
             do {
                 try CgroupDirectories.remove(prepared.groupPaths)
             } catch {
@@ -140,6 +160,7 @@ struct LaunchPreparation {
         case .controlGroup(let group): try prepareGroups(group, &prepared)
         case .root(.directory(let path)):
             prepared.trees[index] = try performing(.root, "opening the root file system") {
+                if plan.sharesMounts { return try FileDescriptor.open(path, RootDirectory.pathOnly | O_DIRECTORY).release() }
                 let tree = try Mounts.cloneTree(path: path, recursive: true)
                 // A clone of a shared mount is shared with it, and pivot_root(2) refuses that.
                 try Mounts.setAttributes(tree, propagation: rootPropagation, recursive: true)
@@ -172,7 +193,7 @@ struct LaunchPreparation {
     }
 
     private func prepareMount(_ mount: MountStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {
-        guard case .bind(let path, let recursive) = mount.source else { return }
+        guard case .bind(let path, _) = mount.source else { return }
         if mount.optional, let reason = absence(of: path) {
             prepared.missing[index] = reason
             return
@@ -183,45 +204,19 @@ struct LaunchPreparation {
             }
             if prepared.copiedLinks[index] != nil { return }
         }
-        let tree = try performing(.mount, "the bind source for \(mount.destination)") {
-            try cloneSource(path, recursive: recursive, followsLink: !mount.links.contains(.source))
+        let source = try performing(.mount, "the bind source for \(mount.destination)") {
+            try Mounts.open(path: path, followsLink: !mount.links.contains(.source))
         }
-        prepared.treeIsDirectory[index] = try tree.status().st_mode & S_IFMT == S_IFDIR
-        try performing(.mount, "mount options of \(mount.destination)") { try BindOptions.set(on: tree, mount) }
-        if let mapping = mount.idMapping { try shift(tree, mapping, mount.destination, &prepared) }
-        prepared.trees[index] = tree.release()
-    }
-
-    private func shift(
-        _ tree: borrowing FileDescriptor, _ mapping: MountIDMapping, _ destination: String, _ prepared: inout PreparedLaunch
-    ) throws {
-        switch mapping.map {
-        case .container: prepared.shiftedTrees.append((destination, try tree.duplicate().release(), mapping.recursive))
-        case .ranges(let users, let groups):
-            let own = try tree.duplicate()
-            try performing(.mount, "ID-mapping the mount on \(destination)") {
-                try Mounts.mapIDs(of: own, by: try Self.namespace(users, groups), recursive: mapping.recursive)
+        prepared.treeIsDirectory[index] = try source.status().st_mode & S_IFMT == S_IFDIR
+        if plan.clonesInOrder {
+            prepared.bindSources[index] = source.release()
+        } else {
+            let tree = try BindTree(mount: mount).clone(source)
+            if mount.idMapping?.map == .container {
+                prepared.shiftedTrees.append((mount.destination, try tree.duplicate().release(), mount.idMapping?.recursive ?? false))
             }
+            prepared.trees[index] = tree.release()
         }
-    }
-
-    /// A user namespace of these maps that nobody lives in.
-    static func namespace(_ users: [RuntimeSpec.IDMapping], _ groups: [RuntimeSpec.IDMapping]) throws -> FileDescriptor {
-        func lines(_ ranges: [RuntimeSpec.IDMapping]) -> [IDMapping] {
-            ranges.map { IDMapping(inside: $0.containerID, outside: $0.hostID, count: $0.size) }
-        }
-        return try IDMaps(users: lines(users), groups: lines(groups)).makeNamespace()
-    }
-
-    private func cloneSource(_ path: String, recursive: Bool, followsLink: Bool) throws(KernelError) -> FileDescriptor {
-        // Where the source has locked mounts below it, a private copy can only be made whole (mount_namespaces(7)).
-        if recursive { return try Mounts.cloneTree(path: path, recursive: true, followsLink: followsLink) }
-        do {
-            return try Mounts.cloneTree(path: path, recursive: false, followsLink: followsLink)
-        } catch {
-            if error.errno != EINVAL { throw error }
-        }
-        return try Mounts.cloneTree(path: path, recursive: true, followsLink: followsLink)
     }
 
     private func prepareDevice(_ device: DeviceStep, _ index: Int, _ prepared: inout PreparedLaunch) throws {

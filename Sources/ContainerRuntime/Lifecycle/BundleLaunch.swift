@@ -185,11 +185,29 @@ public struct BundleLaunch {
         launcher.options.hooks = spec.hooks
         launcher.options.keepsGroups = spec.annotations?[Annotations.keepsGroups] != nil
         launcher.options.state = state
+        let mount = try mountOnHost()
         return try launcher.launch(standardStreams: nil) { pid, outcomes, groupPaths, address in
             warnOfShortfalls(outcomes)
-            try directory.store(record(pid: pid, groups: groupPaths, outcomes: outcomes, address: address))
+            try directory.store(record(pid: pid, groups: groupPaths, outcomes: outcomes, address: address, mount))
             if let pidFile = options.pidFile { try replaceFile(pidFile, with: Array("\(pid)".utf8), mode: 0o644) }
         }
+    }
+
+    /// The root of a container without a mount namespace. Written down at once: whatever ends the creation, `delete` finds it.
+    private func mountOnHost() throws -> HostMount? {
+        guard plan.sharesMounts else { return nil }
+        for step in plan.steps {
+            guard case .root(.directory(let path)) = step else { continue }
+            let mount = try performing(.root, "mounting the root file system") { try HostMount.make(over: path) }
+            do {
+                try directory.store(record(pid: 0, groups: [], outcomes: [], address: nil, mount))
+            } catch {
+                try mount.remove()
+                throw error
+            }
+            return mount
+        }
+        throw LaunchFailure(.root, "there is no root to mount")
     }
 
     /// What the specification wants said and not refused (config.md, "capabilities"), and limits that the host's are below.
@@ -232,14 +250,18 @@ public struct BundleLaunch {
         return try Processes.wait(for: container.process.pid).exitCode
     }
 
-    private func record(pid: Int32, groups: [String], outcomes: [StepOutcome], address: String?) throws -> ContainerRecord {
+    private func record(
+        pid: Int32, groups: [String], outcomes: [StepOutcome], address: String?, _ mount: HostMount? = nil
+    ) throws -> ContainerRecord {
         let own = getpid()
-        return ContainerRecord(
+        var record = ContainerRecord(
             id: directory.id, bundle: options.bundle, created: Timestamp.now(), owner: geteuid(),
             state: RuntimeState(
                 status: .running, pid: pid, pidStartTicks: pid == 0 ? 0 : try Processes.startTicks(of: pid) ?? 0, monitorPid: own,
                 monitorStartTicks: try Processes.startTicks(of: own) ?? 0, startedAt: Timestamp.nanoseconds(), finishedAt: 0, exitCode: 0,
                 oomKilled: false, cgroupPaths: groups, outcomes: outcomes, bootID: "", ipAddress: address),
             groupPath: spec.linux?.cgroupsPath, ociVersion: spec.ociVersion)
+        record.hostMount = mount
+        return record
     }
 }

@@ -65,6 +65,7 @@ public struct ContainerDeletion {
     public func remove(creationWasKilled: Bool = false) throws -> [String] {
         let (spec, complaints) = configuration()
         try CgroupDirectories.remove(record.state.cgroupPaths)
+        try record.hostMount?.remove()
         if creationWasKilled, let path = record.groupPath, UserNamespaces.isInitial { try removeGroups(path) }
         try directory.remove()
         let state = RuntimeContainerState(

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LaunchPlan
 import LinuxKernel
@@ -5,7 +6,11 @@ import OCISpec
 import StrictJSON
 
 /// The version that all programs print.
-public enum RuntimeVersion { public static let current = "0.1.0" }
+public enum RuntimeVersion {
+    public static let current = "0.1.0"
+    /// Of the sources that the program was built from; "unknown" where Scripts/build has not written it down.
+    public static var commit: String { String(cString: cl_build_commit()) }
+}
 
 /// Time as logs want it.
 public enum RuntimeClock {
@@ -30,6 +35,8 @@ public struct ContainerRecord: Codable, Sendable, Equatable {
     public var groupPath: String?
     /// Of the configuration, for `state`.
     public var ociVersion: String
+    /// The root of a container that has no mount namespace.
+    public var hostMount: HostMount?
 
     public init(id: String, bundle: String, created: String, owner: UInt32, state: RuntimeState, groupPath: String?, ociVersion: String) {
         self.id = id

@@ -53,6 +53,7 @@ public struct ExecSession {
         // Nothing of this program may be reached from inside while it is half in (CVE-2016-9962, CVE-2019-5736).
         try Credentials.setDumpable(false)
         let target = try performing(.namespaces, "the container's first process") { try Processes.open(state.pid) }
+        let top = try openSharedRoot()
         guard try Processes.startTicks(of: state.pid) == state.pidStartTicks else {
             throw LaunchFailure(.namespaces, "the container is not running")
         }
@@ -71,6 +72,7 @@ public struct ExecSession {
         let pidfdTarget = try connectPidfd()
         let kinds = try joinedKinds.filter(differs)
         prepared.becomesRoot = kinds.contains(.user)
+        prepared.sharedRoot = top.release()
         let pair = try SocketPair()
         let (ours, theirs) = pair.ends()
         switch try fork(target, kinds, &prepared) {
@@ -82,6 +84,14 @@ public struct ExecSession {
             prepared.closeDescriptors()
             if pidfdSocket != nil { try pidfdTarget.sendMessage(Array("pidfd".utf8), with: try child.pidfd.duplicate()) }
             return try follow(child, FileDescriptor(owning: ours), streams, consoleTarget)
+        }
+    }
+
+    /// Where no mount namespace leads into the container's root: the root itself, as its first process has it.
+    private func openSharedRoot() throws -> FileDescriptor {
+        if (spec.linux?.namespaces ?? []).contains(where: { $0.type == .mount }) { return .none }
+        return try performing(.namespaces, "the container's root") {
+            try FileDescriptor.open("/proc/\(state.pid)/root", RootDirectory.pathOnly | O_DIRECTORY)
         }
     }
 
@@ -156,7 +166,7 @@ public struct ExecSession {
                 try FilterListener.deliver(listener, profile, container)
                 try channel.sendMessage([LaunchCommand.proceed.rawValue])
             case .log(let sentence): DebugLog.note(sentence)
-            case .egressRules, .mounted, .shift: throw InitMessageError.unexpected
+            case .egressRules, .mounted, .shift, .binds: throw InitMessageError.unexpected
             }
         }
         // The end of the stream is the execve only after that.

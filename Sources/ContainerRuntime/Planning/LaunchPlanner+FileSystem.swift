@@ -7,9 +7,8 @@ extension LaunchPlanner {
     static func fileSystemSteps(
         _ spec: RuntimeSpec, _ linux: RuntimeSpec.Linux, _ ext: BundleExtension?, _ facts: LaunchFacts, _ namespaces: NamespacePlan
     ) throws -> [LaunchStep] {
-        guard namespaces.new.contains("mnt") || namespaces.joins("mnt") else {
-            throw PlanError("a mount namespace is required: add {\"type\": \"mount\"} to linux.namespaces")
-        }
+        let sharesMounts = !namespaces.new.contains("mnt") && !namespaces.joins("mnt")
+        if sharesMounts { try checkSharing(ext, facts, namespaces) }
         var steps: [LaunchStep] = [.root(try root(spec, ext, facts))]
         let surroundings = MountSurroundings(
             linux: linux, bundle: facts.bundle, root: ext == nil ? try ownRoot(spec, facts) : nil,
@@ -35,7 +34,7 @@ extension LaunchPlanner {
         let hooks = spec.hooks
         if !(hooks?.prestart ?? []).isEmpty || !(hooks?.createRuntime ?? []).isEmpty { steps.append(.runtimeHooks) }
         if let hooks = hooks?.createContainer, !hooks.isEmpty { steps.append(.containerHooks(hooks)) }
-        var pivot = PivotStep(readOnly: spec.root?.readonly ?? false, moves: facts.movesRoot)
+        var pivot = PivotStep(readOnly: spec.root?.readonly ?? false, moves: facts.movesRoot, sharesMounts: sharesMounts)
         if let name = linux.rootfsPropagation, !name.isEmpty {
             let options = MountOptions([name])
             guard let propagation = options.propagation else {
@@ -46,6 +45,15 @@ extension LaunchPlanner {
         }
         steps.append(.pivot(pivot))
         return steps
+    }
+
+    /// The specification lets a container do without a mount namespace. It is then root of the host behind a chroot, and only who is that already
+    /// may ask for it; Coffer's own bundles never do.
+    private static func checkSharing(_ ext: BundleExtension?, _ facts: LaunchFacts, _ namespaces: NamespacePlan) throws {
+        if ext == nil, facts.isPrivileged, !namespaces.makesUserNamespace, !namespaces.joins("user") { return }
+        throw PlanError(
+            "a mount namespace is required: add {\"type\": \"mount\"} to linux.namespaces (only the host's root can do without one, and only without "
+                + "a user namespace)")
     }
 
     private static func root(_ spec: RuntimeSpec, _ ext: BundleExtension?, _ facts: LaunchFacts) throws -> RootStep {

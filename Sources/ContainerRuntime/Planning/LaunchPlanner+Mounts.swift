@@ -40,7 +40,7 @@ extension LaunchPlanner {
         let clear = isBind ? cleared(options, around) : options.clear
         return MountStep(
             destination: destination, source: try source(mount, destination, options, around), setAttributes: options.set.rawValue,
-            clearAttributes: clear.rawValue,
+            clearAttributes: clear.rawValue, unallowable: isBind ? unallowable(options, around).rawValue : 0,
             recursiveSet: (around.keepsFlags ? options.recursiveSet.union(options.set) : options.recursiveSet).rawValue,
             recursiveClear: options.recursiveClear.rawValue, propagation: options.propagation?.rawValue,
             recursivePropagation: options.propagation == nil || options.recursivePropagation, optional: false,
@@ -82,5 +82,12 @@ extension LaunchPlanner {
         }
         if options.givesAccessTime { clear.formUnion(times) }
         return clear.subtracting(options.set)
+    }
+
+    /// "suid", "dev" and "exec" by name, which nobody writes without meaning it: not silently other flags than these. Engines write "rw" unasked
+    /// (podman does), so that this one is no demand.
+    private static func unallowable(_ options: MountOptions, _ around: MountSurroundings) -> MountAttributes {
+        if around.keepsFlags || !around.flagsAreLocked || around.kernelKeepsLocked { return [] }
+        return options.clear.intersection([.noSetuid, .noDevices, .noExecute])
     }
 }

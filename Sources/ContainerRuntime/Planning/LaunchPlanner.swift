@@ -77,6 +77,9 @@ public enum LaunchPlanner {
         var plan = LaunchPlan(
             steps: steps, terminal: process.terminal ?? false, terminalSize: size, preferred: preferred)
         plan.warnings = warnings(process)
+        if plan.sharesMounts {
+            plan.warnings.append("the container has no mount namespace: its mounts are made on the host, and chroot alone keeps it in its root")
+        }
         if let violation = plan.violations.first { throw PlanError("the launch plan is wrong: \(violation)") }
         return plan
     }

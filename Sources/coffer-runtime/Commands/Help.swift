@@ -1,6 +1,6 @@
 /// `--help`, of the program and of each command. The program goes by the name that it was called by, as an engine may know it by another one.
 enum Help {
-    private static let program = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "coffer-runtime"
+    static let program = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "coffer-runtime"
 
     /// What a command does, what it is given, and its options.
     private static let table: [(name: String, summary: String, operands: String, options: [String])] = [

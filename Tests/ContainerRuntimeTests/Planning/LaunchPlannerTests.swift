@@ -61,7 +61,38 @@ struct LaunchPlannerTests {
         #expect(problem { $0.process?.rlimits = [.init(type: "RLIMIT_NOFILE", soft: 2, hard: 1)] }?.contains("above the hard") == true)
         #expect(problem { $0.process?.rlimits = [.init(type: "NOFILE", soft: 1, hard: 1)] } == "unknown resource limit NOFILE")
         #expect(problem { $0.linux?.maskedPaths = ["proc/x"] }?.contains("not absolute") == true)
-        #expect(problem { $0.linux?.namespaces?.removeAll { $0.type == .mount } }?.contains("mount namespace is required") == true)
+    }
+
+    @Test("Only the host's root does without a mount namespace, only without a user namespace, and is told what that means")
+    func sharedMounts() throws {
+        var changed = spec()
+        changed.linux?.namespaces?.removeAll { $0.type == .mount || $0.type == .user }
+        changed.linux?.uidMappings = nil
+        changed.linux?.gidMappings = nil
+        let plan = try LaunchPlanner.plan(changed, nil, facts: facts)
+        #expect(plan.sharesMounts)
+        #expect(plan.warnings.contains { $0.contains("no mount namespace") })
+        #expect(throws: PlanError.self) { try LaunchPlanner.plan(changed, ext(network: .none, inside: false), facts: facts) }
+        var ordinary = facts
+        ordinary.isPrivileged = false
+        #expect(throws: PlanError.self) { try LaunchPlanner.plan(changed, nil, facts: ordinary) }
+        changed.linux?.namespaces?.append(.init(type: .user, path: nil))
+        #expect(throws: PlanError.self) { try LaunchPlanner.plan(changed, nil, facts: facts) }
+        let own = try LaunchPlanner.plan(spec(), nil, facts: facts)
+        #expect(!own.sharesMounts)
+    }
+
+    @Test("Binds that follow each other are asked for at once")
+    func bindRuns() throws {
+        var changed = spec()
+        func bind(_ name: String) -> RuntimeSpec.Mount { .init(destination: name, type: "bind", source: "/etc", options: ["bind"]) }
+        changed.mounts = [bind("/a"), bind("/b"), .init(destination: "/c", type: "tmpfs", source: "tmpfs", options: nil), bind("/d")]
+        let plan = try LaunchPlanner.plan(changed, nil, facts: facts)
+        let first = try #require(plan.steps.firstIndex { $0.kind == .mount })
+        #expect(plan.binds(from: first) == first..<first + 2)
+        #expect(plan.binds(from: first + 2).isEmpty)
+        #expect(plan.binds(from: first + 3).count == 1)
+        #expect(plan.binds(from: plan.steps.count + 5).isEmpty)
     }
 
     @Test("A string that the kernel would read shorter than the document has it is refused, an escaped backslash is none")
