@@ -97,7 +97,7 @@ public struct CgroupV1: Sendable {
         var later: [CgroupSetting] = []
         for setting in settings(limits) {
             guard let directory = directory(setting.controller) else {
-                missing.append((setting.name, "the kernel has no \(setting.controller) controller"))
+                missing.append((setting.name, "there is no \(setting.controller) controller, or it is not mounted"))
                 continue
             }
             do {
@@ -122,7 +122,7 @@ public struct CgroupV1: Sendable {
         }
         if !limits.devices.isEmpty {
             guard let directory = directory("devices") else {
-                missing.append(("devices", "the kernel has no devices controller"))
+                missing.append(("devices", "there is no devices controller, or it is not mounted"))
                 return missing
             }
             for rule in limits.devices {

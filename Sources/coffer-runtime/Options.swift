@@ -94,7 +94,8 @@ struct GlobalOptions {
         let parsed = try ParsedOptions(arguments, Self.table, aliases: ["v": "version", "h": "help"], stopsAtOperand: true)
         arguments = parsed.operands
         if parsed.isSet("version") {
-            print("\(Help.program) version \(RuntimeVersion.current)\ncommit: \(RuntimeVersion.commit)\nspec: \(RuntimeSpec.currentVersion)\nlibseccomp: \(FilterFacts.libraryVersion)")
+            print("\(Help.program) version \(RuntimeVersion.current)\ncommit: \(RuntimeVersion.commit)")
+            print("spec: \(RuntimeSpec.currentVersion)\nlibseccomp: \(FilterFacts.libraryVersion)")
             exit(0)
         }
         if parsed.isSet("help") {

@@ -284,3 +284,18 @@ def a_start_without_a_mount_namespace_that_fails_leaves_no_mount(t):
     bundle.config["linux"]["namespaces"].append({"type": "user"})
     bundle.config["linux"] |= {"uidMappings": MAPS, "gidMappings": MAPS}
     t.contains(bundle.write().runtime("run", "one", code=1).stderr, "a mount namespace is required")
+
+
+@test([ROOT])
+def a_user_namespace_without_a_network_has_the_hosts_sysfs(t):
+    """A sysfs of its own is for the owner of the network that it shows; the host's is bound then, alone and with the flags that are asked for."""
+    bundle = Bundle(t)
+    _mapped(bundle)
+    bundle.config["linux"]["namespaces"] = [entry for entry in bundle.config["linux"]["namespaces"] if entry["type"] != "network"]
+    bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["type"] != "cgroup"]
+    lines = [line.split() for line in bundle.shell("cat /proc/self/mountinfo; ls /sys/fs/cgroup").run().splitlines()]
+    found = [line for line in lines if len(line) > 4 and line[4].startswith("/sys")]
+    own = [line for line in found if line[4] == "/sys"]
+    t.true(len(own) == 1 and {"ro", "nosuid", "nodev", "noexec"} <= set(own[0][5].split(",")), f"/sys: {own}")
+    t.equal([line for line in found if line[4].startswith("/sys/fs")], [], "what the host has mounted below it")
+    t.equal([line for line in lines if len(line) == 1], [], "control groups")

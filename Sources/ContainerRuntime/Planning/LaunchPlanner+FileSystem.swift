@@ -13,6 +13,7 @@ extension LaunchPlanner {
         let surroundings = MountSurroundings(
             linux: linux, bundle: facts.bundle, root: ext == nil ? try ownRoot(spec, facts) : nil,
             keepsFlags: ext != nil, flagsAreLocked: !facts.isPrivileged || namespaces.makesUserNamespace || namespaces.joins("user"),
+            ownsNoNetwork: namespaces.makesUserNamespace && !namespaces.new.contains("net") && !namespaces.joins("net"),
             kernelKeepsLocked: !facts.isPrivileged)
         for mount in spec.mounts ?? [] {
             var step = try mountStep(mount, surroundings)

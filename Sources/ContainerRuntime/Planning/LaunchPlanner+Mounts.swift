@@ -13,6 +13,8 @@ struct MountSurroundings {
     let keepsFlags: Bool
     /// In a user namespace a flag of the source stays, as the kernel has it for mounts that come from a more privileged one (mount_namespaces(7)).
     let flagsAreLocked: Bool
+    /// A user namespace that owns no network namespace: a sysfs shows the network of one, and the kernel refuses to mount it for anybody but its owner.
+    let ownsNoNetwork: Bool
     /// The kernel itself keeps what is locked: the runtime has no rights on the host either.
     let kernelKeepsLocked: Bool
 
@@ -62,6 +64,8 @@ extension LaunchPlanner {
         guard options.links.isEmpty else { throw PlanError("the mount on \(destination) is no bind mount: it has no link to follow or to copy") }
         if type == "cgroup" || type == "cgroup2" { return .controlGroups }
         guard !type.isEmpty, type != "none" else { throw PlanError("the mount on \(destination) has no type") }
+        // The host's then, alone and without what is mounted below it: the same files, for the same users (crun does so too).
+        if type == "sysfs", around.ownsNoNetwork, !around.kernelKeepsLocked { return .bind(path: "/sys", recursive: false) }
         // What mountinfo shows as the source; nothing else depends on it.
         let shown = MountOption(key: "source", value: mount.source.flatMap { $0.isEmpty ? nil : $0 } ?? type)
         return .fileSystem(type: type, options: [shown] + options.parameters)

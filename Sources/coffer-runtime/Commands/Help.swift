@@ -4,31 +4,31 @@ enum Help {
 
     /// What a command does, what it is given, and its options.
     private static let table: [(name: String, summary: String, operands: String, options: [String])] = [
-        ("create", "create a container from a bundle", "ID", bundle), ("start", "run the program of a created container", "ID", []),
-        ("run", "create a container from a bundle and start it", "ID", bundle + ["-d, --detach", "--keep"]),
+        ("create", "create a container from a bundle", "CONTAINER", bundle), ("start", "run the program of a created container", "CONTAINER", []),
+        ("run", "create a container from a bundle and start it", "CONTAINER", bundle + ["-d, --detach", "--keep"]),
         (
-            "exec", "run a further process in a running container", "ID [PROGRAM [ARGUMENT…]]",
+            "exec", "run a further process in a running container", "CONTAINER cmd [ARGUMENT...]",
             [
                 "-p, --process FILE", "-t, --tty", "-d, --detach", "-u, --user UID[:GID]", "-g, --additional-gids GID", "-e, --env NAME=VALUE",
                 "--cwd DIR", "-c, --cap CAPABILITY", "--no-new-privs", "--apparmor PROFILE", "--process-label LABEL", "--cgroup [CONTROLLER:]PATH",
                 "--pid-file FILE", "--console-socket SOCKET", "--pidfd-socket SOCKET", "--preserve-fds N", "--ignore-paused",
             ]
         ),
-        ("state", "print the state of a container", "ID", []), ("list", "list containers", "", ["-q, --quiet", "-f, --format table|json"]),
-        ("ps", "list the processes of a container", "ID [ps OPTIONS]", ["-f, --format table|json"]),
-        ("kill", "send a signal to the first process of a container", "ID [SIGNAL]", ["-a, --all"]),
-        ("pause", "freeze every process of a container", "ID", []), ("resume", "let a frozen container go on", "ID", []),
+        ("state", "print the state of a container", "CONTAINER", []), ("list", "list containers", "", ["-q, --quiet", "-f, --format table|json"]),
+        ("ps", "list the processes of a container", "CONTAINER [ps OPTIONS]", ["-f, --format table|json"]),
+        ("kill", "send a signal to the first process of a container", "CONTAINER [SIGNAL]", ["-a, --all"]),
+        ("pause", "freeze every process of a container", "CONTAINER", []), ("resume", "let a frozen container go on", "CONTAINER", []),
         (
-            "update", "change the limits of a container", "ID",
+            "update", "change the limits of a container", "CONTAINER",
             [
                 "-r, --resources FILE|-", "--memory BYTES", "--memory-reservation BYTES", "--memory-swap BYTES", "--cpu-share N", "--cpu-quota µs",
                 "--cpu-period µs", "--cpu-burst µs", "--cpu-idle 0|1", "--cpu-rt-runtime µs", "--cpu-rt-period µs", "--cpuset-cpus LIST",
                 "--cpuset-mems LIST", "--pids-limit N", "--blkio-weight N",
             ]
-        ), ("events", "print resource use and out-of-memory events", "ID", ["--stats", "--interval TIME"]),
-        ("delete", "remove a container", "ID", ["-f, --force", "-r, --regex"]),
+        ), ("events", "print resource use and out-of-memory events", "CONTAINER", ["--stats", "--interval TIME"]),
+        ("delete", "remove a container", "CONTAINER", ["-f, --force", "-r, --regex"]),
         ("spec", "write a default config.json", "", ["-b, --bundle DIR", "--rootless"]), ("features", "print what this runtime supports", "", []),
-        ("checkpoint", "not supported: no CRIU", "ID", []), ("restore", "not supported: no CRIU", "ID", []),
+        ("checkpoint", "not supported: no CRIU", "CONTAINER", []), ("restore", "not supported: no CRIU", "CONTAINER", []),
         ("monitor", "supervise one container of the engine (internal)", "", []),
     ]
 
@@ -40,9 +40,9 @@ enum Help {
     /// nil for a command that nobody needs to know of.
     static func of(_ command: String) -> String? {
         guard let row = table.first(where: { $0.name == command }) else { return nil }
-        let words = [program, "[GLOBAL OPTIONS]", command, row.options.isEmpty ? "" : "[OPTIONS]", row.operands].filter { !$0.isEmpty }
+        let words = [program, "[OPTION...]", command, row.operands].filter { !$0.isEmpty }
         let options = row.options.isEmpty ? "" : "\nOPTIONS:\n" + row.options.map { "   \($0)\n" }.joined()
-        return "NAME:\n   \(program) \(command) - \(row.summary)\n\nUSAGE:\n   \(words.joined(separator: " "))\n" + options
+        return "NAME:\n   \(program) \(command) - \(row.summary)\n\nUsage: \(words.joined(separator: " "))\n" + options
     }
 
     static var ofProgram: String {
@@ -51,8 +51,7 @@ enum Help {
             NAME:
                \(program) - Open Container Initiative runtime, and the monitor of Coffer's containers
 
-            USAGE:
-               \(program) [GLOBAL OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]
+            Usage: \(program) [OPTION...] COMMAND [OPTION...] [ARGUMENT...]
 
             COMMANDS:
             \(commands)
