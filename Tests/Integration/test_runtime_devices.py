@@ -53,7 +53,7 @@ class Network:
         self.t.equal(result.stdout, "", "what the program says that must not run")
         self.t.one_sentence(result)
         self.t.true(not (self.bundle.state / "one").exists(), "state of a container that was never there")
-        return result.stderr.strip().removeprefix("coffer-runtime: ")
+        return result.stderr.strip().removeprefix("coffer-runtime run failed: ").removeprefix("coffer-runtime: ")
 
     def described(self, *names):
         """All that must be as it was after a failure; the kernel numbers a device anew where it must."""
