@@ -23,9 +23,14 @@ public enum NamespaceKind: String, Sendable, CaseIterable {
     public var fileName: String { rawValue }
 }
 
-extension Sequence<NamespaceKind> {
+extension [NamespaceKind] {
     /// All CLONE_NEW* flags in one word.
-    public var cloneFlags: UInt64 { reduce(0) { $0 | $1.cloneFlag } }
+    public var cloneFlags: UInt64 {
+        // Not `reduce`: Swift's runtime would look for the generic function's types in each process that asks.
+        var flags: UInt64 = 0
+        for kind in self { flags |= kind.cloneFlag }
+        return flags
+    }
 }
 
 public enum Namespaces {
