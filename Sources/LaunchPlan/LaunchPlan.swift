@@ -22,6 +22,8 @@ public struct LaunchPlan: Sendable, Equatable {
     public var preferred: Set<LaunchStep.Kind>
     /// What was asked for and means nothing here, one sentence each.
     public var warnings: [String] = []
+    /// The same where engines ask for it in every container, and whoever runs one could do nothing about it: for the log.
+    public var remarks: [String] = []
 
     public init(
         steps: [LaunchStep], terminal: Bool, terminalSize: TerminalSize? = nil, preferred: Set<LaunchStep.Kind>

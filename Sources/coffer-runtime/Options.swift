@@ -188,6 +188,11 @@ enum RuntimeLog {
         if file == nil { writeError("\(Help.program): warning: \(sentence)\n") } else { append("warning", sentence) }
     }
 
+    /// A warning that nobody at a terminal can do anything about: to the log, and to stderr only with --debug.
+    static func log(_ message: String) {
+        if file != nil { append("warning", ErrorSentence.of(message)) } else if DebugLog.isOn { debug(message) }
+    }
+
     private static func append(_ level: String, _ message: String, toStandardError: Bool = false) {
         if file == nil, !toStandardError { return }
         do {

@@ -550,3 +550,18 @@ def every_command_has_help_under_the_name_it_was_called_by(t):
     os.symlink(t.world.runtime, link)
     t.contains(t.command(link, "delete", "-h").stdout, "   other-name delete - ")
     t.contains(t.runtime("nosuch", "-h", code=1).stderr, "No help topic for 'nosuch'")
+
+
+@test()
+def what_an_engine_always_asks_for_in_vain_is_for_the_log(t):
+    """buildah fills the ambient set and leaves the inheritable one empty: a build would say so at each step."""
+    bundle = Bundle(t)
+    sets = bundle.config["process"]["capabilities"]
+    sets["ambient"], sets["inheritable"] = ["CAP_KILL"], []
+    sentence = "can't raise ambient capability CAP_KILL: not inheritable"
+    t.equal(bundle.program("true").runtime("run", "one").stderr, "", "stderr")
+    log = bundle.path / "log"
+    bundle.t.runtime("--root", bundle.state, "--log", log, "run", "--bundle", bundle.path, "one")
+    t.contains(log.read_text(), f'level=warning msg="{sentence}"')
+    sets["inheritable"], sets["ambient"] = ["CAP_NET_BIND_SERVICE"], ["CAP_NET_BIND_SERVICE", "CAP_KILL"]
+    t.contains(bundle.program("true").runtime("run", "one").stderr, sentence)

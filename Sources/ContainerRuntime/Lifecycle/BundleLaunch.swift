@@ -43,6 +43,8 @@ public struct BundleLaunch {
 
     /// Gets what does not stop a container but its caller should know, one sentence each.
     public var warn: (String) -> Void = { _ in }
+    /// Gets what only the log should have.
+    public var log: (String) -> Void = { _ in }
 
     /// Reads and checks; nothing is made yet.
     ///
@@ -148,6 +150,7 @@ public struct BundleLaunch {
     @discardableResult
     private func making(_ body: () throws -> Int32) throws -> Int32 {
         for warning in plan.warnings { warn(warning) }
+        for remark in plan.remarks { log(remark) }
         try directory.create()
         do {
             try directory.keep(configuration)

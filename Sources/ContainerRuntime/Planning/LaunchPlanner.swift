@@ -76,7 +76,7 @@ public enum LaunchPlanner {
         let size = process.consoleSize.map { TerminalSize(rows: $0.height, columns: $0.width) }
         var plan = LaunchPlan(
             steps: steps, terminal: process.terminal ?? false, terminalSize: size, preferred: preferred)
-        plan.warnings = warnings(process)
+        (plan.warnings, plan.remarks) = warnings(process)
         if plan.sharesMounts {
             plan.warnings.append("the container has no mount namespace: its mounts are made on the host, and chroot alone keeps it in its root")
         }
@@ -288,16 +288,18 @@ public enum LaunchPlanner {
     }
 
     /// A capability that nobody knows cannot be granted; the specification wants a warning and no failure (config.md, "capabilities").
-    private static func warnings(_ process: RuntimeSpec.Process) -> [String] {
+    private static func warnings(_ process: RuntimeSpec.Process) -> (spoken: [String], logged: [String]) {
         let sets = process.capabilities
         let names = [sets?.bounding, sets?.effective, sets?.permitted, sets?.inheritable, sets?.ambient].flatMap { $0 ?? [] }
+        let unknown = Set(names.filter { Capability(named: $0) == nil }).sorted().map { "ignoring unknown capability \($0)" }
         // capabilities(7): only what is permitted and inheritable can be ambient. Engines ask for all at once: one sentence for all.
         let ambient = (sets?.ambient ?? []).filter { Capability(named: $0) != nil }
         let lost = [(sets?.permitted, "permitted"), (sets?.inheritable, "inheritable")].compactMap { set, word -> String? in
             let names = ambient.filter { !(set ?? []).contains($0) }
             return names.isEmpty ? nil : "can't raise ambient capability \(names.joined(separator: ", ")): not \(word)"
         }
-        return Set(names.filter { Capability(named: $0) == nil }).sorted().map { "ignoring unknown capability \($0)" } + lost
+        // Since CVE-2022-24769 engines leave the inheritable set empty, and some (buildah) still fill the ambient one.
+        return sets?.inheritable?.isEmpty ?? true ? (unknown, lost) : (unknown + lost, [])
     }
 }
 

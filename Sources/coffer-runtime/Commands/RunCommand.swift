@@ -41,6 +41,7 @@ enum CreateCommand {
         try options.expectOperands(1)
         var launch = try BundleLaunch(directory, try BundleCommand.options(options, global), requiresProcess: false)
         launch.warn = RuntimeLog.warn
+        launch.log = RuntimeLog.log
         try launch.create()
         return 0
     }
@@ -55,6 +56,7 @@ enum RunCommand {
         try options.expectOperands(1)
         var launch = try BundleLaunch(directory, try BundleCommand.options(options, global), requiresProcess: true)
         launch.warn = RuntimeLog.warn
+        launch.log = RuntimeLog.log
         return try launch.run(detach: options.isSet("detach"), keep: options.isSet("keep"))
     }
 }

@@ -113,6 +113,17 @@ struct LaunchPlannerTests {
         #expect(plan.steps.contains(.capabilities(CapabilityStep(bounding: 1 << 5, effective: 0, permitted: 0, inheritable: 0, ambient: 0))))
     }
 
+    @Test("What can never be ambient is said where somebody meant it, and logged where an engine always asks for it")
+    func ambientCapability() throws {
+        var changed = spec()
+        changed.process?.capabilities = .init(inheritable: ["CAP_KILL"], permitted: ["CAP_KILL", "CAP_CHOWN"], ambient: ["CAP_KILL", "CAP_CHOWN"])
+        var plan = try LaunchPlanner.plan(changed, nil, facts: facts)
+        #expect((plan.warnings, plan.remarks) == (["can't raise ambient capability CAP_CHOWN: not inheritable"], []))
+        changed.process?.capabilities?.inheritable = []
+        plan = try LaunchPlanner.plan(changed, nil, facts: facts)
+        #expect((plan.warnings, plan.remarks) == ([], ["can't raise ambient capability CAP_KILL, CAP_CHOWN: not inheritable"]))
+    }
+
     @Test("Hooks have their places: before the root is switched, and after")
     func hooks() throws {
         var changed = spec()
