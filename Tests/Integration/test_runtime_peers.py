@@ -549,6 +549,9 @@ def every_command_has_help_under_the_name_it_was_called_by(t):
     link = t.directory() / "other-name"
     os.symlink(t.world.runtime, link)
     t.contains(t.command(link, "delete", "-h").stdout, "   other-name delete - ")
+    link = t.directory() / "red\x1b[31m"
+    os.symlink(t.world.runtime, link)
+    t.contains(t.command(link, "delete", "-h").stdout, "   coffer-runtime delete - ")
     t.contains(t.runtime("nosuch", "-h", code=1).stderr, "No help topic for 'nosuch'")
 
 

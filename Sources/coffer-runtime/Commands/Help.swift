@@ -1,6 +1,11 @@
 /// `--help`, of the program and of each command. The program goes by the name that it was called by, as an engine may know it by another one.
 enum Help {
-    static let program = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "coffer-runtime"
+    /// A name that is nothing for a terminal to show is not repeated to it.
+    static let program: String = {
+        guard let name = CommandLine.arguments.first?.split(separator: "/").last else { return "coffer-runtime" }
+        let isPlain = name.utf8.count <= 64 && name.unicodeScalars.allSatisfy { (0x21...0x7e).contains($0.value) }
+        return isPlain ? String(name) : "coffer-runtime"
+    }()
 
     /// What a command does, what it is given, and its options.
     private static let table: [(name: String, summary: String, operands: String, options: [String])] = [
