@@ -87,6 +87,18 @@ struct StateDatabaseTests {
         #expect(try state.engine().database.containers().count == 16)
     }
 
+    /// Where SQLite does not wait: each has read the new file and wants to change its journal.
+    @Test func manyFirstCommandsAtOnce() async throws {
+        for _ in 0..<60 {
+            let state = try TemporaryRoot()
+            let path = state.root.database
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<8 { group.addTask { _ = try StateDatabase(path: path) } }
+                try await group.waitForAll()
+            }
+        }
+    }
+
     @Test func aNewerSchemaIsRefused() throws {
         let state = try TemporaryRoot()
         let database = try state.engine().database

@@ -1,3 +1,4 @@
+import Glibc
 import SQLite
 
 /// The engine's state: which containers exist, and which ID range each owns. One SQLite file that many commands open at once.
@@ -45,13 +46,27 @@ public struct StateDatabase {
                 "state database \(path) was written by a newer coffer (schema \(version), this one knows \(schemaVersion))",
                 remedy: "use the newer program")
         }
-        try connection.execute(script: "PRAGMA journal_mode = WAL")
+        try logAhead(connection)
         try connection.transaction(.writing) { database in
             // Another command may have been faster between the look and the lock.
             let version = try Self.version(database)
             if version < 1 { try database.execute(script: schema1) }
             if version < 2 { try database.execute(script: schema2) }
         }
+    }
+
+    /// Changing the journal needs the file for one connection alone, and SQLite answers SQLITE_BUSY at once where two that both read it want that:
+    /// each would wait for the other. The busy timeout means nothing there; of two first commands, one is soon through.
+    private static func logAhead(_ connection: SQLiteConnection) throws(SQLiteError) {
+        for _ in 0..<1000 {
+            do throws(SQLiteError) {
+                return try connection.execute(script: "PRAGMA journal_mode = WAL")
+            } catch {
+                if error.code & 0xff != 5 { throw error }
+                usleep(5_000)
+            }
+        }
+        try connection.execute(script: "PRAGMA journal_mode = WAL")
     }
 
     private static func version(_ connection: SQLiteConnection) throws(SQLiteError) -> Int64 {
