@@ -93,6 +93,13 @@ extension FileDescriptor {
         return String(decoding: buffer[0..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// A number that the kernel tells of an open file, such as "mnt_id" (proc_pid_fdinfo(5)); nil where it tells none of this name.
+    public borrowing func information(_ name: String) throws(KernelError) -> Int64? {
+        let table = String(decoding: try readFile("/proc/self/fdinfo/\(rawValue)", limit: 4096), as: UTF8.self)
+        let line = table.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+        return line.flatMap { Int64($0.dropFirst(name.utf8.count + 1).drop { $0 == "\t" || $0 == " " }) }
+    }
+
     /// fstat(2).
     public borrowing func status() throws(KernelError) -> stat {
         var result = stat()

@@ -108,11 +108,7 @@ public enum Processes {
     /// The PID that the procfs mounted on /proc gives to the process behind a pidfd; it differs from the caller's own number
     /// where the caller lives in a pid namespace below (pidfd_open(2), fdinfo).
     public static func procfsPid(of pidfd: borrowing FileDescriptor) throws -> Int32 {
-        let text = String(decoding: try readFile("/proc/self/fdinfo/\(pidfd.rawValue)", limit: 4096), as: UTF8.self)
-        for line in text.split(separator: "\n") where line.hasPrefix("Pid:") {
-            let value = line.dropFirst(4).drop { $0 == "\t" || $0 == " " }
-            if let pid = Int32(value), pid > 0 { return pid }
-        }
+        if let number = try pidfd.information("Pid"), let pid = Int32(exactly: number), pid > 0 { return pid }
         throw KernelError(call: "pidfd_open", errno: ESRCH, subject: "process has ended")
     }
 

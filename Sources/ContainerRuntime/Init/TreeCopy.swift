@@ -71,12 +71,15 @@ struct TreeCopy {
         try DirectoryListing.read(directory, limit: 1_000_000).map(\.name)
     }
 
-    /// Removes a directory of the engine's own making, links as links.
-    static func remove(_ name: [CChar], in parent: Int32) throws(KernelError) {
+    /// Removes a file or a directory of the runtime's own making, links as links.
+    ///
+    /// - Parameter levels: how deep it may be, where a container can have added to it: each level takes a descriptor and a part of the stack.
+    static func remove(_ name: [CChar], in parent: Int32, levels: Int = .max) throws(KernelError) {
         if unlinkat(parent, name, 0) == 0 || errno == ENOENT { return }
         if errno != EISDIR && errno != EPERM { throw .last("unlinkat", text(name)) }
+        guard levels > 0 else { throw KernelError(call: "unlinkat", errno: ELOOP, subject: text(name)) }
         let directory = try open(name, in: parent, O_RDONLY | O_DIRECTORY)
-        for inner in try entries(of: directory.rawValue) { try remove(inner, in: directory.rawValue) }
+        for inner in try entries(of: directory.rawValue) { try remove(inner, in: directory.rawValue, levels: levels - 1) }
         try retrying("unlinkat", Self.text(name)) { unlinkat(parent, name, AT_REMOVEDIR) }
     }
 }

@@ -45,10 +45,7 @@ public struct HostMount: Codable, Sendable, Equatable {
     }
 
     private static func number(of file: borrowing FileDescriptor) throws(KernelError) -> UInt64 {
-        let table = try readFile("/proc/self/fdinfo/\(file.rawValue)", limit: 4096)
-        for line in String(decoding: table, as: UTF8.self).split(separator: "\n") where line.hasPrefix("mnt_id:") {
-            if let number = UInt64(line.dropFirst(7).drop { $0 == "\t" || $0 == " " }) { return number }
-        }
+        if let number = try file.information("mnt_id"), let mount = UInt64(exactly: number) { return mount }
         throw KernelError(call: "fdinfo", errno: EINVAL, subject: "mnt_id")
     }
 }

@@ -110,22 +110,10 @@ public struct ServiceNotification: Sendable {
     /// Takes away what `prepare` and `listen` made. A container with CAP_SYS_ADMIN over the host can have made more of it.
     static func remove(_ directory: ContainerDirectory) throws(KernelError) {
         guard isPrepared(directory) else { return }
-        let path = path(directory)
-        let place = try FileDescriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-        try clear(place.rawValue, depth: 0)
-        try retrying("rmdir", path) { rmdir(path) }
-    }
-
-    private static func clear(_ place: Int32, depth: Int) throws(KernelError) {
-        guard depth < 100 else { throw KernelError(call: "unlinkat", errno: ELOOP, subject: directoryName) }
-        for entry in try DirectoryListing.read(place) {
-            if unlinkat(place, entry.name, 0) == 0 { continue }
-            guard errno == EISDIR || errno == EPERM else { throw .last("unlinkat", entry.text) }
-            let below = FileDescriptor(
-                owning: try retrying("openat", entry.text) { openat(place, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) })
-            try clear(below.rawValue, depth: depth + 1)
-            try retrying("unlinkat", entry.text) { unlinkat(place, entry.name, AT_REMOVEDIR) }
-        }
+        let name = directoryName.utf8.map { CChar(bitPattern: $0) } + [0]
+        let place = try directory.open()
+        try TreeCopy.remove(name, in: place.rawValue, levels: 100)
+        try place.close()
     }
 }
 
